@@ -1,0 +1,54 @@
+# Two commands matter: `make up` runs the platform on this machine, `make test` runs the tests.
+# Each sets up everything it needs; the only prerequisites are Python 3.11 or later (with venv), make and git.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.ready
+
+.PHONY: help setup up test check bench sim demo docs lock format counterparts clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## make the virtual environment from the lock file
+
+$(STAMP): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+up: setup ## run the platform on this machine until interrupted
+	$(BIN)/interlock up
+
+demo: setup ## a minute of mixed traffic through two faulty providers, then the proof
+	$(BIN)/interlock demo
+
+test: setup counterparts ## all tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: setup ## import contracts, types, style and stale documents
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/python -m docs.generate --check
+
+docs: setup ## write the generated reference pages and openapi/ anew
+	$(BIN)/python -m docs.generate
+
+counterparts: setup ## real servers and verifiers the tests talk to, cached outside the tree
+	$(BIN)/python -m tests.counterparts.install
+
+format: setup ## apply the style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## resolve pyproject.toml into requirements.lock, with hashes
+	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \
+		--no-annotate --no-header pyproject.toml -o requirements.lock
+	rm -rf .venv-lock
+
+clean: ## remove the virtual environment and local data
+	rm -rf .venv .interlock .mypy_cache .ruff_cache .pytest_cache

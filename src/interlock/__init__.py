@@ -1,0 +1,1 @@
+"""Interlock: a payments platform that cannot move money twice."""

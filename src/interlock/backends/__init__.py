@@ -1,0 +1,1 @@
+"""Backends remember and carry: one folder per technology."""

@@ -1,0 +1,1 @@
+"""Words every feature shares: money, ids, time, errors, events and the ports to the outside."""

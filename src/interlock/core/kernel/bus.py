@@ -1,0 +1,54 @@
+"""The Bus port: topics that many groups of consumers follow, each at its own pace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+
+class BusMessage(NamedTuple):
+    id: str
+    """The event's id: consumers are idempotent by it."""
+    key: str
+    """Messages of one key are delivered in the order they were published."""
+    value: bytes
+    headers: Mapping[str, str] = {}
+
+
+class BusRecord(NamedTuple):
+    partition: int
+    offset: int
+    message: BusMessage
+
+
+class Subscription(Protocol):
+    """One member of a consumer group. Partitions are shared out among the members alive."""
+
+    async def receive(self, *, limit: int = 100, wait_s: float = 0.0) -> list[BusRecord]:
+        """Records of this member's partitions behind the group's offset and behind what this member already received.
+
+        A record received but not committed is received again after the member closed, lost its lease or restarted.
+        """
+
+    async def commit(self, records: Sequence[BusRecord]) -> None:
+        """Move the group's offset behind `records`: call it after their effects are durable.
+
+        Offsets never move backwards. Records of a partition this member has lost are ignored; they come again elsewhere.
+        """
+
+    async def close(self) -> None:
+        """Leave the group; uncommitted records go to the other members. Safe to repeat."""
+
+
+class Bus(Protocol):
+    async def publish(self, topic: str, messages: Sequence[BusMessage]) -> None:
+        """Durable when it returns; all or nothing; the order of `messages` holds per key. Repeating it duplicates.
+
+        Raises StoreUnavailable if nothing was published, OutcomeUnknown if that cannot be told.
+        """
+
+    async def subscribe(self, topic: str, *, group: str, member: str) -> Subscription:
+        """Join `group`. A new group starts at the topic's beginning. A `member` that joins again replaces itself."""
+
+    async def lag(self, topic: str, *, group: str) -> int:
+        """Messages published and not yet committed by `group`."""

@@ -1,0 +1,41 @@
+"""Identifiers: a prefix that says what, then 26 characters that sort by time of creation."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from interlock.core.kernel.clock import Millis
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
+ID_LENGTH = 26
+
+PAYMENT, ATTEMPT, CAPTURE, REFUND, DISPUTE = "pay", "att", "cap", "ref", "dsp"
+PAYMENT_METHOD, CUSTOMER, PAYOUT = "pm", "cus", "po"
+EVENT, WEBHOOK_ENDPOINT, DELIVERY = "evt", "whe", "dlv"
+JOURNAL, ACCOUNT = "jrn", "acc"
+NOTIFICATION, REQUEST, CLIENT, AUDIT = "ntf", "req", "cli", "aud"
+
+
+class Ids(Protocol):
+    """Makes identifiers. A port because it needs a clock and randomness."""
+
+    def new(self, prefix: str) -> str:
+        """`prefix_` and 26 characters: 48 bits of milliseconds, then 80 bits unique to this id, in Crockford's base 32."""
+
+
+def format_id(prefix: str, at: Millis, unique: int) -> str:
+    """The id for an instant and 80 unique bits; ids of one prefix sort by `at`, then by `unique`."""
+    n = at << 80 | unique & (1 << 80) - 1
+    pairs = _PAIRS
+    return (
+        f"{prefix}_{pairs[n >> 120 & 1023]}{pairs[n >> 110 & 1023]}{pairs[n >> 100 & 1023]}{pairs[n >> 90 & 1023]}"
+        f"{pairs[n >> 80 & 1023]}{pairs[n >> 70 & 1023]}{pairs[n >> 60 & 1023]}{pairs[n >> 50 & 1023]}"
+        f"{pairs[n >> 40 & 1023]}{pairs[n >> 30 & 1023]}{pairs[n >> 20 & 1023]}{pairs[n >> 10 & 1023]}{pairs[n & 1023]}"
+    )
+
+
+def is_id(text: str, prefix: str) -> bool:
+    """Whether `text` could be an id of that kind; says nothing of whether it exists."""
+    head, _, tail = text.partition("_")
+    return head == prefix and len(tail) == ID_LENGTH and all(c in _ALPHABET for c in tail)

@@ -1,0 +1,72 @@
+"""The Queue port: work for one of several workers, with delay, lease and dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from interlock.core.kernel.clock import Millis
+
+DELAY_MAX_S = 43_200
+"""Longest delay of one send; a longer wait is sent again when it comes back."""
+
+
+class QueueSpec(NamedTuple):
+    """How a queue behaves; fixed when the platform starts."""
+
+    name: str
+    lease_s: float
+    """How long a worker has before the message goes to another."""
+    attempts_max: int
+    """After so many receipts without an ack the message is a dead letter."""
+
+
+class QueueMessage(NamedTuple):
+    id: str
+    body: bytes
+    attempts: int
+    """How often it has been received, this time included."""
+    receipt: str
+    """Proof of this lease; a later lease has another."""
+    sent_at: Millis
+
+
+class DeadLetter(NamedTuple):
+    id: str
+    body: bytes
+    attempts: int
+    sent_at: Millis
+    died_at: Millis
+
+
+class QueueDepth(NamedTuple):
+    ready: int
+    delayed: int
+    leased: int
+    dead: int
+    oldest_ready_at: Millis | None
+
+
+class Queue(Protocol):
+    """At least once, in no promised order. Raises StoreUnavailable when it cannot be reached. An unknown name is a KeyError."""
+
+    async def send(self, queue: str, body: bytes, *, delay_s: float = 0.0) -> str:
+        """Durable when it returns; the message's id. Not receivable before `delay_s` (0 to DELAY_MAX_S, else Invalid)."""
+
+    async def receive(self, queue: str, *, limit: int = 10, wait_s: float = 0.0) -> list[QueueMessage]:
+        """Lease up to `limit` messages; wait up to `wait_s` for the first. Nobody else receives them within the lease."""
+
+    async def ack(self, queue: str, receipt: str) -> bool:
+        """Done: forget the message. False, and no effect, when the lease was lost to another receiver or it is gone."""
+
+    async def release(self, queue: str, receipt: str, *, delay_s: float = 0.0) -> bool:
+        """Not done: give the message back, receivable after `delay_s`; at `attempts_max` it becomes a dead letter."""
+
+    async def depth(self, queue: str) -> QueueDepth:
+        """How much is waiting, leased and dead, now."""
+
+    async def dead_letters(self, queue: str, *, limit: int = 100, after: str = "") -> list[DeadLetter]:
+        """Dead letters ordered by id, behind id `after`. Looking changes nothing."""
+
+    async def redrive(self, queue: str, ids: Sequence[str]) -> int:
+        """Make these dead letters receivable again with their count at zero; how many were there."""

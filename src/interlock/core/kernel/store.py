@@ -1,0 +1,120 @@
+"""The Store port: everything durable that must change together.
+
+Its rules are those of the narrowest store we run on (a key-value store with conditional transactions): items of at
+most 400 kB, at most 25 writes in one commit, queries within one partition, indexes that hold only the items which
+ask to be in them, and no scans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from interlock.core.kernel.clock import Millis
+from interlock.core.kernel.events import Event
+
+WRITES_MAX = 25
+"""Writes and events of one commit, counted together."""
+VALUE_BYTES_MAX = 400_000
+ABSENT = 0
+"""As `expected`: the item must not be there."""
+
+
+class Key(NamedTuple):
+    """An item's address. Items of one `partition` are queried together, ordered by `sort` (bytewise)."""
+
+    partition: str
+    sort: str
+
+
+class Item(NamedTuple):
+    key: Key
+    version: int
+    """1 when first written, one more with each write."""
+    value: bytes
+    indexes: Mapping[str, Key]
+    """Index name -> the key under which this item stands in that index."""
+    expires_at: Millis | None
+
+
+class Put(NamedTuple):
+    """Write `value` at `key` if the item's version is `expected`; its version becomes `expected + 1`."""
+
+    key: Key
+    value: bytes
+    expected: int = ABSENT
+    indexes: Mapping[str, Key] = {}
+    """Replaces the item's index entries: an index not named here no longer holds the item."""
+    expires_at: Millis | None = None
+    """After this the store may drop the item, some time later; readers must check for themselves."""
+
+
+class Delete(NamedTuple):
+    key: Key
+    expected: int
+
+
+class Check(NamedTuple):
+    """Nothing is written; the commit fails unless the item's version is `expected`."""
+
+    key: Key
+    expected: int
+
+
+Write = Put | Delete | Check
+
+
+class Page(NamedTuple):
+    items: list[Item]
+    next: str | None
+    """Give it back as `after` for the following items; None when there are none."""
+
+
+class Store(Protocol):
+    """Get, query and commit. Raises StoreUnavailable whenever the store cannot be reached, is full or throttles."""
+
+    async def get(self, key: Key) -> Item | None:
+        """The item as of the latest commit that returned before this call began (strongly consistent)."""
+
+    async def query(
+        self,
+        partition: str,
+        *,
+        prefix: str = "",
+        after: str | None = None,
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> Page:
+        """Items of a partition whose sort key starts with `prefix`, ordered by sort key; strongly consistent.
+
+        `after` is the `next` of an earlier page, or a sort key to start behind. `limit` is 1 to 1000.
+        """
+
+    async def query_index(
+        self,
+        index: str,
+        partition: str,
+        *,
+        upto: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> Page:
+        """Items that stand under `partition` in `index`, ordered by their sort key there, up to and including `upto`.
+
+        May lag behind commits: re-read with `get` before acting on what it says.
+        """
+
+    async def commit(self, writes: Sequence[Write], events: Sequence[Event] = ()) -> None:
+        """Apply every write and record every event, or nothing.
+
+        Durable when it returns. Events join their aggregate's history and the Feed in the order of commits. A key may
+        appear once among the writes, and (aggregate, version) of an event must be new: both guard against double work.
+
+        Raises WriteConflict naming the first write whose condition failed (or ("event", aggregate) for an event
+        whose version is taken), Invalid for no writes and events, more than 25 of both together, a repeated key or an
+        oversized value, StoreUnavailable if nothing was written, OutcomeUnknown if that cannot be told.
+        """
+
+    async def history(self, aggregate: str, *, after_version: int = 0, limit: int = 1000) -> list[Event]:
+        """Events of one aggregate in order of version; strongly consistent; empty for an unknown aggregate."""

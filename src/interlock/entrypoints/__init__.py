@@ -1,0 +1,1 @@
+"""Entry points let the world in. They are thin: parse, call core, render."""

@@ -1,0 +1,1 @@
+"""A payment provider with its own books, a real HTTP server and faults on demand."""
