@@ -168,10 +168,10 @@ class Database:
             listeners.discard(waiter)
 
     async def close(self) -> None:
-        """Finish what waits, then close the file. Safe to repeat."""
-        while self._waiting and not self._closed:
-            await asyncio.sleep(0 if self._busy_tries == 0 else BUSY_PAUSE_S)
+        """Take no more jobs, finish what waits, then close the file. Safe to repeat."""
         self._closed = True
+        if self._waiting:
+            await asyncio.wait([answer for _, answer, _ in self._waiting])
         for topic in list(self._listeners):
             self._wake(topic)
         self._reader.close()
