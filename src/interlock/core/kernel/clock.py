@@ -31,8 +31,7 @@ class Clock(Protocol):
 
 def rfc3339(at: Millis) -> str:
     """`at` as RFC 3339 UTC with milliseconds, e.g. 2026-11-21T08:00:00.000Z."""
-    seconds, millis = divmod(at, 1_000)
-    return f"{(_EPOCH + timedelta(seconds=seconds)):%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"
+    return (_EPOCH + timedelta(milliseconds=at)).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_rfc3339(text: str) -> Millis:

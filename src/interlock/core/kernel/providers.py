@@ -176,6 +176,8 @@ class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
     """Our reference, when the provider gives it back."""
     payment_id: str | None = None
     """Our payment id, when the provider gives it back."""
+    tenant: str | None = None
+    """Our tenant, when the provider gives it back; always along with `payment_id`."""
     provider_reference: str | None = None
     action: Action | None = None
     result: Result | None = None

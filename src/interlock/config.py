@@ -1,0 +1,167 @@
+"""Settings: one frozen object, read once, every fault reported at once.
+
+They come from a TOML file and from variables of the environment named INTERLOCK_ and the field in upper case, which win.
+Secrets are not settings: they live in the secrets file of the data directory.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+PREFIX = "INTERLOCK_"
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class SettingsError(Exception):
+    """Every fault of the settings, one a line."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class ProviderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One provider. The order of the list is the order in which providers are tried."""
+
+    name: Annotated[str, Meta(pattern="^[a-z0-9_]{1,40}$")]
+    kind: Literal["simulator", "stripe"]
+    base_url: Annotated[str, Meta(pattern="^https?://[^/@\\s]+(/[^\\s]*)?$")]
+    """Where its API answers. No request goes anywhere else."""
+    connect_timeout_s: Seconds = 2.0
+    read_timeout_s: Seconds = 10.0
+    total_timeout_s: Seconds = 15.0
+
+
+class IssuerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An OIDC issuer outside, whose access tokens are taken beside our own."""
+
+    issuer: Annotated[str, Meta(pattern="^https?://[^\\s]+$")]
+    jwks_uri: Annotated[str, Meta(pattern="^https?://[^\\s]+$")]
+    audience: str
+    tenant_claim: str = "tenant"
+    scope_claim: str = "scope"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    data: str = ".interlock"
+    """Folder of the database, the secrets and the archives."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Loopback unless told otherwise."""
+    port: Port = 8080
+    """Port of the API; 0 takes a free one."""
+    base_url: str = ""
+    """How the API is reached from outside: issuer of our tokens. Empty: http://host:port."""
+    providers: tuple[ProviderSettings, ...] = ()
+    """In the order in which they are tried."""
+    external_issuer: IssuerSettings | None = None
+    """Take access tokens of this issuer, too."""
+    body_bytes_max: Annotated[int, Meta(ge=1024, le=1_048_576)] = 65_536
+    """Largest request body taken."""
+    rate_limit_per_s: Annotated[float, Meta(gt=0)] = 1_000.0
+    """Requests a client may make each second, on average."""
+    rate_limit_burst: Annotated[int, Meta(ge=1)] = 2_000
+    """Requests a client may make at once."""
+    attempt_deadline_s: Annotated[float, Meta(ge=1)] = 40.0
+    """An attempt without an answer is looked up after this; more than twice the longest provider call."""
+    action_deadline_s: Annotated[float, Meta(ge=1)] = 1800.0
+    """How long a payer has for a required action."""
+    sweep_interval_s: Seconds = 1.0
+    """Pause between looks for overdue attempts."""
+    webhook_timeout_s: Seconds = 15.0
+    """How long a merchant's endpoint may take."""
+    webhook_allow_loopback: bool = False
+    """Deliver webhooks to this machine: for local mode only."""
+    trace_sample_ratio: Annotated[float, Meta(ge=0, le=1)] = 0.01
+    """Share of requests that are traced when the caller does not decide."""
+    otlp_endpoint: str = ""
+    """Where traces are sent, e.g. http://127.0.0.1:4318/v1/traces. Empty: nowhere."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe lines that are written."""
+
+    @classmethod
+    def load(
+        cls, *, file: Path | None, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None
+    ) -> Settings:
+        """Read `file` (if given), then the environment, then `overrides`. Raises SettingsError naming every fault."""
+        faults: list[str] = []
+        values: dict[str, Any] = {}
+        if file is not None:
+            values = _from_file(file, faults)
+        values |= _from_environment(environment, faults)
+        values |= {name: value for name, value in (overrides or {}).items() if value is not None}
+        settings = _checked(cls, values, faults)
+        if settings is not None:
+            faults.extend(_contradictions(settings))
+        if faults or settings is None:
+            raise SettingsError(faults)
+        return settings
+
+
+FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
+
+
+def _from_file(file: Path, faults: list[str]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        faults.append(f"{file}: {error.strerror}")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        faults.append(f"{file}: {error}")
+    return {}
+
+
+def _from_environment(environment: Mapping[str, str], faults: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name not in FIELDS:
+            faults.append(f"{variable}: there is no such setting")
+            continue
+        values[name] = _parsed(FIELDS[name].type, text)
+    return values
+
+
+def _parsed(kind: Any, text: str) -> Any:
+    """A variable's text as the field's type would be written in the file; what does not parse is left to the check."""
+    if kind is str:
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def _checked(cls: type[Settings], values: dict[str, Any], faults: list[str]) -> Settings | None:
+    """Each field by itself, so that one fault does not hide the next."""
+    good: dict[str, Any] = {}
+    before = len(faults)
+    for name, value in values.items():
+        if name not in FIELDS:
+            faults.append(f"{name}: there is no such setting")
+            continue
+        try:
+            good[name] = msgspec.convert(value, FIELDS[name].type)
+        except msgspec.ValidationError as error:
+            faults.append(f"{name}: {error}")
+    return cls(**good) if len(faults) == before else None
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    faults = []
+    names = [provider.name for provider in settings.providers]
+    faults.extend(f"providers: {name} is named twice" for name in sorted({n for n in names if names.count(n) > 1}))
+    longest = max((provider.total_timeout_s for provider in settings.providers), default=0.0)
+    if settings.attempt_deadline_s < 2 * longest:
+        faults.append(
+            f"attempt_deadline_s: {settings.attempt_deadline_s:g} is less than twice the longest total_timeout_s ({longest:g})"
+        )
+    return faults

@@ -1,0 +1,1 @@
+"""Verified news from providers, stored before it is acted upon."""

@@ -1,0 +1,190 @@
+"""Taking notifications in, and applying them.
+
+`receive` verifies and stores, quickly; `apply` runs from the queue, any number of times, in any order, also before the
+commit of the very request the news is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from hashlib import sha256
+from typing import NamedTuple, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from interlock.core.kernel.clock import Millis
+from interlock.core.kernel.documents import Documents
+from interlock.core.kernel.errors import Invalid, NotFound, WriteConflict
+from interlock.core.kernel.providers import Action, CallReport, Notification, NotificationKind, Outcome
+from interlock.core.kernel.queue import Queue, QueueMessage
+from interlock.core.kernel.store import ABSENT
+from interlock.core.notifications.model import (
+    QUEUE,
+    Progress,
+    StoredNotification,
+    decode_notification,
+    notification_key,
+    notification_write,
+)
+from interlock.core.payments.calls import perform, record_result
+from interlock.core.payments.commits import Cause, Held, commit
+from interlock.core.payments.disputes import apply_dispute
+from interlock.core.payments.handlers import load_payment
+from interlock.core.payments.model import Attempt
+from interlock.core.payments.ports import Payments
+from interlock.core.payments.projection import locate
+
+DISPUTE_STEPS_MAX = 3
+
+
+class Reader(Protocol):
+    """The providers' own reading of what they send."""
+
+    async def read(
+        self, provider: str, headers: Mapping[str, str], body: bytes, received_at: Millis
+    ) -> list[Notification]:
+        """Verify, then parse. Raises NotFound for an unknown provider, Unauthenticated for a bad signature, Invalid for a
+        signed body that cannot be read."""
+
+
+class Notifications(NamedTuple):
+    """The means of the handlers here."""
+
+    payments: Payments
+    documents: Documents
+    queue: Queue
+    reader: Reader
+
+
+class _Work(msgspec.Struct, frozen=True):
+    provider: str
+    id: str
+
+
+async def receive(n: Notifications, provider: str, headers: Mapping[str, str], body: bytes) -> int:
+    """Store what a provider tells us and queue it; how many notifications were in the body, known ones included.
+
+    Durable when it returns, and safe to repeat: what is stored and not yet applied is queued again.
+    Raises NotFound, Unauthenticated; a signed body that cannot be read is kept for people and counted as one.
+    """
+    p = n.payments
+    now = p.clock.now()
+    digest = sha256(body).hexdigest()
+    try:
+        news = await n.reader.read(provider, headers, body, now)
+    except Invalid as error:
+        unreadable = StoredNotification(digest, provider, now, Progress.UNREADABLE, None, digest, error.detail)
+        try:
+            await p.store.commit([notification_write(unreadable, ABSENT)])
+        except WriteConflict:
+            return 1
+        p.telemetry.error("notification.unreadable", provider=provider, body_digest=digest)
+        return 1
+    for one in news:
+        stored = StoredNotification(one.id, provider, now, Progress.RECEIVED, one, digest)
+        try:
+            await p.store.commit([notification_write(stored, ABSENT)])
+        except WriteConflict:
+            known = await p.store.get(notification_key(provider, one.id))
+            if known is None or decode_notification(known).progress is not Progress.RECEIVED:
+                p.telemetry.count("interlock_notifications_total", provider=provider, result="duplicate")
+                continue
+        await n.queue.send(QUEUE, _encoder.encode(_Work(provider, one.id)))
+        p.telemetry.count("interlock_notifications_total", provider=provider, result="received")
+    return len(news)
+
+
+async def handle(n: Notifications, message: QueueMessage) -> bool:
+    """Apply one queued notification. False: not yet possible, give the message back to try later."""
+    work = _decoder.decode(message.body)
+    item = await n.payments.store.get(notification_key(work.provider, work.id))
+    if item is None:
+        return True
+    stored = decode_notification(item)
+    if stored.progress is not Progress.RECEIVED or stored.news is None:
+        return True
+    progress = await apply(n, work.provider, stored.news)
+    if progress is None:
+        return False
+    with suppress(WriteConflict):  # another worker applied it, too; both did the same
+        await n.payments.store.commit([notification_write(replace(stored, progress=progress), item.version)])
+    return True
+
+
+async def apply(n: Notifications, provider: str, news: Notification) -> Progress | None:
+    """Bring the news into the payment it is about; None when that payment, or its turn, has not come yet."""
+    if news.kind is NotificationKind.OTHER:
+        return Progress.IGNORED
+    held = await _find(n, provider, news)
+    if held is None:
+        return None
+    if news.dispute is not None:
+        return await _apply_dispute(n, provider, held, news)
+    attempt = _attempt_meant(held, provider, news)
+    if attempt is None or news.result is None:
+        n.payments.telemetry.error("notification.unmatched", provider=provider, payment_id=held.payment.id)
+        return Progress.IGNORED
+    if attempt.outcome is None and attempt.operation is Action.AUTHORIZE and news.result.outcome is Outcome.DECLINED:
+        return None  # its caller is about to hear the same, and may still try another provider
+    report = CallReport(news.result)
+    cause = Cause("notification", None, report, attempt.id, detail=news.id)
+    held, _, call = await record_result(n.payments, held, attempt.id, report, cause)
+    if call is not None:
+        await perform(n.payments, held, call, None)
+    return Progress.APPLIED
+
+
+async def _find(n: Notifications, provider: str, news: Notification) -> Held | None:
+    """The payment meant, which must live at the provider that speaks."""
+    tenant, payment_id = news.tenant, news.payment_id
+    if (tenant is None or payment_id is None) and news.provider_reference is not None:
+        located = await locate(n.documents, provider, news.provider_reference)
+        if located is not None:
+            tenant, payment_id = located.tenant, located.payment
+    if tenant is None or payment_id is None:
+        return None
+    try:
+        held = await load_payment(n.payments, tenant, payment_id)
+    except NotFound:
+        return None
+    if all(attempt.provider != provider for attempt in held.payment.attempts):
+        return None
+    return held
+
+
+def _attempt_meant(held: Held, provider: str, news: Notification) -> Attempt | None:
+    """By our own id if the provider gives it back, else the latest of that operation there."""
+    if news.attempt_id is not None:
+        attempt = held.payment.attempt(news.attempt_id)
+        return attempt if attempt is not None and attempt.provider == provider else None
+    fitting = [
+        attempt
+        for attempt in held.payment.attempts
+        if attempt.provider == provider and attempt.operation is news.action and not attempt.reverses
+    ]
+    return fitting[-1] if len(fitting) == 1 or (fitting and news.action is Action.AUTHORIZE) else None
+
+
+async def _apply_dispute(n: Notifications, provider: str, held: Held, news: Notification) -> Progress | None:
+    assert news.dispute is not None
+    p = n.payments
+    if news.dispute.amount.currency != held.payment.currency:
+        p.telemetry.error("notification.currency_mismatch", provider=provider, payment_id=held.payment.id)
+        return Progress.IGNORED
+    if held.payment.amount_captured == 0:
+        return None  # the capture is not on record yet
+    for _ in range(DISPUTE_STEPS_MAX):
+        decision = apply_dispute(held.payment, news.dispute, provider=provider, new_id=p.ids.new, now=p.clock.now())
+        if decision is None:
+            return Progress.APPLIED
+        try:
+            held, _ = await commit(p, held, decision, Cause("notification", detail=news.id))
+        except WriteConflict:
+            held = await load_payment(p, held.payment.tenant, held.payment.id)
+    return None
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_Work)

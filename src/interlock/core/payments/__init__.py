@@ -1,0 +1,1 @@
+"""The payment aggregate: attempts, captures, refunds and disputes around one refundable balance."""

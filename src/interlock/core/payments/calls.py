@@ -1,0 +1,139 @@
+"""Carrying out an attempt: the provider's call between the two commits, and every way its result comes in."""
+
+from __future__ import annotations
+
+import msgspec
+
+from interlock.core.kernel.errors import OutcomeUnknown, RequestInFlight, Unavailable, WriteConflict
+from interlock.core.kernel.idempotency import Request
+from interlock.core.kernel.providers import Action, CallReport, Outcome
+from interlock.core.kernel.store import Store
+from interlock.core.payments.commits import Cause, Held, Reply, commit
+from interlock.core.payments.events import decode_facts
+from interlock.core.payments.model import Attempt, Payment, decode_payment
+from interlock.core.payments.operations import operation_of
+from interlock.core.payments.outcomes import Failover, News, apply_result
+from interlock.core.payments.ports import Payments
+from interlock.core.payments.records import payment_key
+from interlock.core.routing.model import Choice, Wanted, choose
+
+RECORD_TRIES_MAX = 20
+"""How often a result that lost a race is applied to the payment's newer state."""
+
+
+async def perform(p: Payments, held: Held, attempt_id: str, request: Request | None, *, resend: bool = False) -> Reply:
+    """Carry out a recorded attempt, and those that follow from its result; the answer of the request.
+
+    If this is interrupted at any point, the attempt's deadline brings the sweeper, which finishes the story.
+    """
+    cause = "api" if request is not None else "sweeper"
+    next_attempt: str | None = attempt_id
+    reply: Reply | None = None
+    while next_attempt is not None:
+        attempt = held.payment.attempt(next_attempt)
+        assert attempt is not None
+        _refuse_if_late(p, attempt)
+        report = await p.gateway.call(attempt.provider, operation_of(held.payment, attempt), resend=resend)
+        failover = await failover_of(p, held.payment, attempt) if request is not None else None
+        held, answered, next_attempt = await record_result(
+            p, held, attempt.id, report, Cause(cause, request, report, attempt.id), failover
+        )
+        reply = answered or reply
+        resend = False
+    if reply is not None:
+        return reply
+    if request is None:
+        return Reply(200, b"")
+    answer = await stored_answer(p.store, held.payment.id, _request_of(held.payment, attempt_id))
+    if answer is None:
+        raise RequestInFlight("the operation goes on; repeat with the same key for its result")
+    return answer
+
+
+def _refuse_if_late(p: Payments, attempt: Attempt) -> None:
+    """A worker that slept after it recorded the attempt must not send it: the sweeper may have given it up by now."""
+    if p.clock.now() > max(attempt.started_at, attempt.sent_at) + p.timing.attempt_ms // 2:
+        raise RequestInFlight("the operation was not sent in time and is being looked into", retry_after_s=5)
+
+
+async def record_result(
+    p: Payments, held: Held, attempt_id: str, report: CallReport, cause: Cause, failover: Failover | None = None
+) -> tuple[Held, Reply | None, str | None]:
+    """Write what a provider said into the payment; its present state, the answer if there is one, the attempt to go on with.
+
+    Applied to the newest state however often it changes meanwhile; no news changes nothing, so this is safe to repeat.
+    """
+    for _ in range(RECORD_TRIES_MAX):
+        attempt = held.payment.attempt(attempt_id)
+        if attempt is None:
+            return held, None, None
+        news = News(
+            result=report.result,
+            now=p.clock.now(),
+            timing=p.timing,
+            new_id=p.ids.new,
+            failover=failover,
+            authorization_lifetime_ms=p.gateway.capabilities(attempt.provider).authorization_lifetime_ms,
+        )
+        decision = apply_result(held.payment, attempt, news)
+        if decision is None:
+            _note_contradiction(p, held.payment, attempt, report)
+            return held, None, None
+        try:
+            held, reply = await commit(p, held, decision, cause)
+        except (WriteConflict, OutcomeUnknown):
+            held = await _reload(p, held.payment)
+            continue
+        return held, reply, decision.call
+    raise Unavailable("the payment is changing too fast to record a result", retry_after_s=2)
+
+
+async def failover_of(p: Payments, payment: Payment, attempt: Attempt) -> Failover | None:
+    """How the next provider is chosen after this attempt; None when nothing may be tried elsewhere."""
+    if attempt.operation is not Action.AUTHORIZE or payment.wanted_provider is not None:
+        return None
+    rules = await p.rules.of(payment.tenant)
+
+    def next_provider(now: Payment) -> Choice:
+        tried = [known.provider for known in now.attempts if known.operation is Action.AUTHORIZE]
+        wanted = Wanted(Action.AUTHORIZE, now.method_type, now.currency, rule=now.wanted_rule)
+        return choose(wanted, rules=rules, roster=p.gateway, tried=tried)
+
+    return next_provider
+
+
+async def stored_answer(store: Store, aggregate: str, request_id: str) -> Reply | None:
+    """The answer an earlier commit gave to a request: the snapshot in its event."""
+    for event in reversed(await store.history(aggregate)):
+        note = decode_facts(event.facts).answer
+        if note is not None and note.request == request_id:
+            return Reply(note.status, bytes(_members.decode(event.data)[note.member]), replayed=True)
+    return None
+
+
+async def _reload(p: Payments, payment: Payment) -> Held:
+    item = await p.store.get(payment_key(payment.tenant, payment.id))
+    assert item is not None, "a payment is never deleted"
+    return Held(decode_payment(item.value), item.version)
+
+
+def _request_of(payment: Payment, attempt_id: str) -> str:
+    attempt = payment.attempt(attempt_id)
+    return attempt.request if attempt else ""
+
+
+def _note_contradiction(p: Payments, payment: Payment, attempt: Attempt, report: CallReport) -> None:
+    """Two final words that differ, and no rule to reconcile them: a person must look."""
+    heard = report.result.outcome
+    final = (Outcome.APPROVED, Outcome.DECLINED)
+    if heard in final and attempt.outcome in final and heard is not attempt.outcome:
+        p.telemetry.error(
+            "payment.contradicting_outcomes",
+            payment_id=payment.id,
+            attempt_id=attempt.id,
+            known=str(attempt.outcome),
+            heard=str(heard),
+        )
+
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -1,0 +1,80 @@
+"""Late approvals: money that moved after the payment had gone on without it is given back, and both are on record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from interlock.core.kernel.clock import MINUTE
+from interlock.core.kernel.providers import Action, Outcome
+from interlock.core.payments.decisions import Booking, Decision, open_attempt
+from interlock.core.payments.model import FINAL_OUTCOMES, Attempt, Payment
+
+if TYPE_CHECKING:
+    from interlock.core.payments.outcomes import News
+
+REVERSALS_MAX = 6
+"""Refused so often, a reversal waits for a person."""
+
+
+def late_approval(payment: Payment, attempt: Attempt, news: News) -> Decision:
+    """Record the approval and the attempt that takes it back: a refund if money was taken, else a void."""
+    taken = news.result.captured or attempt.operation is Action.CAPTURE
+    after = replace(payment, attempts=payment.with_attempt(attempt), updated_at=news.now)
+    after, reversal = _reversal(after, attempt, Action.REFUND if taken else Action.VOID, news)
+    booking = Booking("late_capture", attempt.amount, attempt.id, attempt.provider) if taken else None
+    return Decision(after, "payment.late_approval", booking, call=reversal.id, alarms=("late_approval",))
+
+
+def reversal_result(payment: Payment, attempt: Attempt, news: News) -> Decision:
+    """What became of taking it back."""
+    result = news.result
+    final = result.outcome in FINAL_OUTCOMES
+    wait = min(MINUTE << min(attempt.lookups, 6), news.timing.pending_most_ms)
+    heard = replace(
+        attempt,
+        outcome=result.outcome,
+        finished_at=news.now,
+        deadline=None if final else news.now + wait,
+        decline=result.decline,
+        attempt_reference=result.attempt_reference or attempt.attempt_reference,
+        detail=result.detail or "",
+    )
+    after = replace(payment, attempts=payment.with_attempt(heard), updated_at=news.now)
+    if result.outcome is Outcome.APPROVED:
+        taken = attempt.operation is Action.REFUND
+        booking = Booking("late_capture_reversed", attempt.amount, attempt.id, attempt.provider) if taken else None
+        return Decision(after, "payment.late_approval_reversed", booking)
+    if not final:
+        return Decision(after, "payment.reversal_pending")
+    tried = sum(1 for known in after.attempts if known.reverses and known.target == attempt.target)
+    late = after.attempt(attempt.target or "")
+    if tried >= REVERSALS_MAX or late is None:
+        return Decision(after, "payment.reversal_failed", alarms=("reversal_failed",))
+    after, again = _reversal(after, late, attempt.operation, news)
+    # Not now: the sweeper looks first, and asks again when the provider does not know it.
+    later = replace(again, deadline=news.now + (MINUTE << tried))
+    return Decision(replace(after, attempts=after.with_attempt(later)), "payment.reversal_pending")
+
+
+def _reversal(payment: Payment, late: Attempt, operation: Action, news: News) -> tuple[Payment, Attempt]:
+    attempt = open_attempt(
+        payment,
+        operation,
+        late.amount,
+        target=late.id,
+        request="",
+        new_id=news.new_id,
+        now=news.now,
+        timing=news.timing,
+    )
+    attempt = replace(
+        attempt,
+        provider=late.provider,
+        provider_reference=late.provider_reference,
+        reverses=True,
+        answered=True,
+        reason="takes back a late approval",
+    )
+    return replace(payment, attempts=(*payment.attempts, attempt)), attempt

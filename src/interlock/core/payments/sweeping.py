@@ -1,0 +1,157 @@
+"""Finishing what was left open: by deadline, through an index, one payment at a time, never by sending blindly.
+
+An attempt is looked up at its provider before anything else. Only when the provider does not know it, and has had time
+enough to, is it over (authorise) or sent again under the same key (capture, void, refund).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from interlock.core.kernel import ids
+from interlock.core.kernel.clock import MINUTE, Millis
+from interlock.core.kernel.errors import WriteConflict
+from interlock.core.kernel.providers import Action, CallReport, Outcome, Result
+from interlock.core.kernel.store import Item
+from interlock.core.payments.calls import perform, record_result
+from interlock.core.payments.commits import Cause, Held, commit
+from interlock.core.payments.decisions import expire
+from interlock.core.payments.model import Attempt, Payment, decode_payment
+from interlock.core.payments.operations import lookup_of
+from interlock.core.payments.outcomes import retry_time
+from interlock.core.payments.ports import Payments
+from interlock.core.payments.records import DUE_INDEX, DUE_SHARDS, due_until, next_due, payment_write
+from interlock.core.payments.states import State
+
+RESENDS_MAX = 5
+KEY_LIFETIME_MARGIN: Millis = 5 * MINUTE
+"""A resend must be over well before the provider forgets the key."""
+
+
+class Swept(NamedTuple):
+    payment_id: str
+    finished: bool
+    """Nothing is due any more, or it is due later."""
+
+
+async def due_payments(p: Payments, *, limit: int = 100) -> list[Item]:
+    """Payments whose time has come, the longest overdue of each shard first."""
+    until = due_until(p.clock.now())
+    found: list[Item] = []
+    for shard in range(DUE_SHARDS):
+        page = await p.store.query_index(DUE_INDEX, f"due/{shard}", upto=until, limit=limit)
+        found.extend(page.items)
+    return found
+
+
+async def sweep_payment(p: Payments, item: Item) -> Swept:
+    """Do the one thing that is due for this payment. Safe to run on any number of workers at once."""
+    fresh = await p.store.get(item.key)  # the index may lag
+    if fresh is None:
+        return Swept("", True)
+    held = Held(decode_payment(fresh.value), fresh.version)
+    payment, now = held.payment, p.clock.now()
+    due = next_due(payment)
+    if due is None or due > now:
+        return Swept(payment.id, True)
+    try:
+        attempt = _first_due(payment, now)
+        if attempt is not None:
+            await _look_into(p, await _lease(p, held, attempt, now), attempt.id)
+        else:
+            await _expire(p, held, now)
+    except WriteConflict:
+        return Swept(payment.id, False)  # somebody else is at it
+    return Swept(payment.id, True)
+
+
+def _first_due(payment: Payment, now: Millis) -> Attempt | None:
+    due = [attempt for attempt in payment.attempts if attempt.deadline is not None and attempt.deadline <= now]
+    return min(due, key=lambda attempt: attempt.deadline or 0, default=None)
+
+
+async def _lease(p: Payments, held: Held, attempt: Attempt, now: Millis) -> Held:
+    """Keep others away for a while. Raises WriteConflict if another worker was faster."""
+    leased = replace(attempt, deadline=now + p.timing.lease_ms, lookups=attempt.lookups + 1)
+    return await _write(p, held, leased)
+
+
+async def _write(p: Payments, held: Held, attempt: Attempt) -> Held:
+    """Change an attempt's book-keeping: no state changes, so there is no event."""
+    payment = replace(held.payment, attempts=held.payment.with_attempt(attempt))
+    await p.store.commit([payment_write(payment, held.item_version)])
+    return Held(payment, held.item_version + 1)
+
+
+async def _look_into(p: Payments, held: Held, attempt_id: str) -> None:
+    attempt = held.payment.attempt(attempt_id)
+    assert attempt is not None
+    report = await p.gateway.call(attempt.provider, lookup_of(held.payment, attempt))
+    heard = report.result.outcome
+    p.telemetry.count("interlock_sweeper_lookups_total", provider=attempt.provider, outcome=heard.value)
+    if heard is Outcome.NOT_SENT:
+        await _not_found(p, held, attempt, report)
+    elif heard is attempt.outcome or (heard is Outcome.UNKNOWN and attempt.outcome is not None):
+        await _no_news(p, held, attempt, report)
+    else:
+        held, _, call = await record_result(p, held, attempt.id, report, Cause("lookup", None, report, attempt.id))
+        if call is not None:
+            await perform(p, held, call, None)
+
+
+async def _no_news(p: Payments, held: Held, attempt: Attempt, report: CallReport) -> None:
+    """Nothing new: look again later, or end a wait for a payer who does not come."""
+    now = p.clock.now()
+    if attempt.outcome is Outcome.REQUIRES_ACTION and held.payment.state is State.REQUIRES_ACTION:
+        await _abandon(p, held, attempt, now)
+        return
+    assert attempt.outcome is not None
+    await _write(p, held, replace(attempt, deadline=retry_time(attempt, attempt.outcome, now, p.timing)))
+
+
+async def _abandon(p: Payments, held: Held, attempt: Attempt, now: Millis) -> None:
+    """The payer did not act in time: release what the provider may hold."""
+    quiet = replace(attempt, deadline=now + p.timing.action_ms)
+    payment = replace(held.payment, attempts=held.payment.with_attempt(quiet))
+    decision = expire(payment, request=p.ids.new(ids.REQUEST), new_id=p.ids.new, now=now, timing=p.timing)
+    decision = decision._replace(payment=replace(decision.payment, cancel_reason="abandoned"))
+    held, _ = await commit(
+        p, held, decision, Cause("sweeper", attempt=decision.call or "", detail="action not completed")
+    )
+    assert decision.call is not None
+    await perform(p, held, decision.call, None)
+
+
+async def _not_found(p: Payments, held: Held, attempt: Attempt, report: CallReport) -> None:
+    """The provider does not know the attempt. Believe it only when a request on its way must have arrived."""
+    now = p.clock.now()
+    can = p.gateway.capabilities(attempt.provider)
+    settled_at = _last_sent(attempt, p) + can.lookup_settles_after_ms
+    if now < settled_at:
+        await _write(p, held, replace(attempt, deadline=settled_at))
+        return
+    key_is_good = now + KEY_LIFETIME_MARGIN < attempt.started_at + can.idempotency_key_lifetime_ms
+    if attempt.operation is not Action.AUTHORIZE and key_is_good and attempt.resends < RESENDS_MAX:
+        again = replace(attempt, resends=attempt.resends + 1, sent_at=now, deadline=now + p.timing.attempt_ms)
+        held = await _write(p, held, again)
+        await perform(p, held, attempt.id, None, resend=True)
+        return
+    never = Result(Outcome.NOT_SENT, detail="the provider does not know the attempt")
+    over = CallReport(never, report.exchanges, report.alarms)
+    await record_result(p, held, attempt.id, over, Cause("lookup", None, over, attempt.id))
+
+
+def _last_sent(attempt: Attempt, p: Payments) -> Millis:
+    """The latest moment at which a request for this attempt may have left: nobody sends past half its time."""
+    return max(attempt.started_at, attempt.sent_at) + p.timing.attempt_ms
+
+
+async def _expire(p: Payments, held: Held, now: Millis) -> None:
+    decision = expire(held.payment, request=p.ids.new(ids.REQUEST), new_id=p.ids.new, now=now, timing=p.timing)
+    held, _ = await commit(
+        p, held, decision, Cause("sweeper", attempt=decision.call or "", detail="authorisation expired")
+    )
+    assert decision.call is not None
+    await perform(p, held, decision.call, None)
