@@ -156,7 +156,7 @@ def _checked(cls: type[Settings], values: dict[str, Any], faults: list[str]) -> 
 
 
 def _contradictions(settings: Settings) -> list[str]:
-    faults = []
+    faults: list[str] = []
     names = [provider.name for provider in settings.providers]
     faults.extend(f"providers: {name} is named twice" for name in sorted({n for n in names if names.count(n) > 1}))
     longest = max((provider.total_timeout_s for provider in settings.providers), default=0.0)

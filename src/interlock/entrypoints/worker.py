@@ -1,0 +1,189 @@
+"""The worker: what the platform does by itself. Relay, consumers, queues and sweeper, each a loop of small steps.
+
+Every step may be interrupted anywhere and repeated by anyone: positions move only after effects are durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from interlock.core.kernel.bus import Bus, BusMessage, BusRecord, Subscription
+from interlock.core.kernel.clock import Clock
+from interlock.core.kernel.errors import InterlockError, WriteConflict
+from interlock.core.kernel.events import encode_event
+from interlock.core.kernel.feed import START, Feed
+from interlock.core.kernel.queue import Queue, QueueMessage
+from interlock.core.kernel.store import ABSENT, Key, Put, Store
+from interlock.core.kernel.telemetry import Telemetry
+from interlock.core.payments.ports import Payments
+from interlock.core.payments.sweeping import due_payments, sweep_payment
+
+EVENTS_TOPIC = "events"
+RELAY_POSITION = Key("relay/events", "position")
+BATCH = 200
+PAUSE_AFTER_ERROR_S = 1.0
+SWEEPS_AT_ONCE = 16
+
+Step = Callable[[], Awaitable[None]]
+"""One bounded piece of work; waits a moment itself when there is none."""
+
+
+class Loop(NamedTuple):
+    name: str
+    step: Step
+
+
+async def run(loops: Sequence[Loop], *, stop: asyncio.Event, clock: Clock, telemetry: Telemetry) -> None:
+    """Run every loop until `stop`; each finishes the step it is in."""
+    async with asyncio.TaskGroup() as group:
+        for loop in loops:
+            group.create_task(_forever(loop, stop, clock, telemetry), name=loop.name)
+
+
+async def _forever(loop: Loop, stop: asyncio.Event, clock: Clock, telemetry: Telemetry) -> None:
+    while not stop.is_set():
+        try:
+            await loop.step()
+        except InterlockError as error:
+            telemetry.warning("worker.step_failed", loop=loop.name, code=error.code)
+            await clock.sleep(PAUSE_AFTER_ERROR_S)
+        except Exception as error:
+            # A bug in one step must neither end the loop nor pass unseen: what it worked on comes again.
+            telemetry.error("worker.step_crashed", loop=loop.name, error=type(error).__name__)
+            await clock.sleep(PAUSE_AFTER_ERROR_S)
+
+
+class Relay:
+    """Feed -> bus. The position is kept in the store; between publishing and keeping it a crash publishes twice."""
+
+    def __init__(self, store: Store, feed: Feed, bus: Bus, *, wait_s: float = 0.5) -> None:
+        self._store = store
+        self._feed = feed
+        self._bus = bus
+        self._wait_s = wait_s
+        self._position: str | None = None
+        self._version = ABSENT
+
+    async def step(self) -> None:
+        if self._position is None:
+            item = await self._store.get(RELAY_POSITION)
+            self._position, self._version = (item.value.decode(), item.version) if item else (START, ABSENT)
+        records = await self._feed.read(after=self._position, limit=BATCH)
+        if not records:
+            await self._feed.wait(after=self._position, timeout_s=self._wait_s)
+            return
+        await self._bus.publish(
+            EVENTS_TOPIC,
+            [BusMessage(record.event.id, record.event.aggregate, encode_event(record.event)) for record in records],
+        )
+        position = records[-1].position
+        try:
+            await self._store.commit([Put(RELAY_POSITION, position.encode(), self._version)])
+        except WriteConflict:
+            self._position = None  # another relay runs: take its position up
+            return
+        self._position, self._version = position, self._version + 1
+
+
+class Consumer:
+    """One consumer group's member: receive, have the effects made durable, move the offset."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        group: str,
+        member: str,
+        consume: Callable[[list[BusRecord]], Awaitable[None]],
+        wait_s: float = 0.5,
+    ) -> None:
+        self._bus = bus
+        self._group = group
+        self._member = member
+        self._consume = consume
+        self._wait_s = wait_s
+        self._subscription: Subscription | None = None
+
+    async def step(self) -> None:
+        if self._subscription is None:
+            self._subscription = await self._bus.subscribe(EVENTS_TOPIC, group=self._group, member=self._member)
+        records = await self._subscription.receive(limit=BATCH, wait_s=self._wait_s)
+        if not records:
+            return
+        try:
+            await self._consume(records)
+        except BaseException:
+            # What was received and not committed must come again: leave the group and join anew.
+            subscription, self._subscription = self._subscription, None
+            await subscription.close()
+            raise
+        await self._subscription.commit(records)
+
+    async def close(self) -> None:
+        if self._subscription is not None:
+            await self._subscription.close()
+
+
+class QueueWorker:
+    """Messages of one queue, several at a time. `handle` says whether the message is done."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        name: str,
+        handle: Callable[[QueueMessage], Awaitable[bool]],
+        *,
+        at_once: int = 16,
+        wait_s: float = 0.5,
+        retry_s: Callable[[int], float] = lambda attempts: min(2.0**attempts, 300.0),
+    ) -> None:
+        self._queue = queue
+        self._name = name
+        self._handle = handle
+        self._at_once = at_once
+        self._wait_s = wait_s
+        self._retry_s = retry_s
+
+    async def step(self) -> None:
+        messages = await self._queue.receive(self._name, limit=self._at_once, wait_s=self._wait_s)
+        if messages:
+            outcomes = await asyncio.gather(*(self._one(message) for message in messages), return_exceptions=True)
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+
+    async def _one(self, message: QueueMessage) -> None:
+        done = False
+        try:
+            done = await self._handle(message)
+        finally:
+            if done:
+                await self._queue.ack(self._name, message.receipt)
+            else:
+                await self._queue.release(self._name, message.receipt, delay_s=self._retry_s(message.attempts))
+
+
+class Sweeper:
+    """Payments whose deadline has passed, a bounded number at once."""
+
+    def __init__(self, payments: Payments, *, interval_s: float) -> None:
+        self._payments = payments
+        self._interval_s = interval_s
+
+    async def step(self) -> None:
+        p = self._payments
+        items = await due_payments(p, limit=SWEEPS_AT_ONCE)
+        p.telemetry.gauge("interlock_sweeper_due", float(len(items)))
+        if not items:
+            await p.clock.sleep(self._interval_s)
+            return
+        oldest = min(int(item.indexes["due"].sort.partition("/")[0]) for item in items)
+        p.telemetry.gauge("interlock_sweeper_lag_seconds", max(0.0, (p.clock.now() - oldest) / 1000))
+        for start in range(0, len(items), SWEEPS_AT_ONCE):
+            batch = items[start : start + SWEEPS_AT_ONCE]
+            outcomes = await asyncio.gather(*(sweep_payment(p, item) for item in batch), return_exceptions=True)
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
