@@ -43,7 +43,18 @@ class BreakerSettings(msgspec.Struct, frozen=True):
 class Breaker:
     """One provider's breaker. Each `admit` that gives a ticket is followed by one `record` or `release` of it."""
 
-    __slots__ = ("_bad", "_changes", "_good", "_open_until", "_probes", "_probes_good", "_settings", "_slice", "_state", "_wait_s")
+    __slots__ = (
+        "_bad",
+        "_changes",
+        "_good",
+        "_open_until",
+        "_probes",
+        "_probes_good",
+        "_settings",
+        "_slice",
+        "_state",
+        "_wait_s",
+    )
 
     def __init__(self, settings: BreakerSettings | None = None) -> None:
         self._settings = settings or BreakerSettings()
