@@ -1,0 +1,1 @@
+"""What this machine offers: its clock, its randomness and its file system."""
