@@ -321,7 +321,8 @@ def _check_writes(writes: Sequence[Write], events: int) -> None:
         if type(write) is Put:
             if len(write.value) > VALUE_BYTES_MAX:
                 raise Invalid(f"a value has {len(write.value)} bytes; {VALUE_BYTES_MAX} is the most")
-            for place in write.indexes.values():
+            for name, place in write.indexes.items():
+                _check_texts(name)
                 _check_key(place)
     if len({write.key for write in writes}) != len(writes):
         raise Invalid("a key appears twice among the writes")
