@@ -23,6 +23,7 @@ class Feed(Protocol):
         """Up to `limit` events behind position `after` (START for all); empty when there is nothing new.
 
         An event that has been passed over never appears later: a reader that remembers the last position misses none.
+        `limit` is 1 to 1000; what is not a position of this feed is Invalid.
         """
 
     async def wait(self, *, after: str, timeout_s: float) -> bool:

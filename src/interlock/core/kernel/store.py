@@ -21,7 +21,10 @@ ABSENT = 0
 
 
 class Key(NamedTuple):
-    """An item's address. Items of one `partition` are queried together, ordered by `sort` (bytewise)."""
+    """An item's address. Items of one `partition` are queried together, ordered by `sort` (bytewise).
+
+    Each part is 1 to 1024 bytes of UTF-8 without NUL; anything else is Invalid, here and as a place in an index.
+    """
 
     partition: str
     sort: str
@@ -102,6 +105,7 @@ class Store(Protocol):
     ) -> Page:
         """Items that stand under `partition` in `index`, ordered by their sort key there, up to and including `upto`.
 
+        `after` is the `next` of an earlier page, or a sort key of the index to start behind. `limit` is 1 to 1000.
         May lag behind commits: re-read with `get` before acting on what it says.
         """
 
@@ -117,4 +121,7 @@ class Store(Protocol):
         """
 
     async def history(self, aggregate: str, *, after_version: int = 0, limit: int = 1000) -> list[Event]:
-        """Events of one aggregate in order of version; strongly consistent; empty for an unknown aggregate."""
+        """Events of one aggregate in order of version; strongly consistent; empty for an unknown aggregate.
+
+        `limit` is 1 to 1000.
+        """
