@@ -100,6 +100,7 @@ def create(
     )
     if choice is None:
         return Decision(payment, "payment.created", answer=Answer(request, 201))
+    payment = replace(payment, state=next_state(payment.state, Trigger.CONFIRM))
     return authorize(
         payment, "payment.created", choice, request=request, status=201, new_id=new_id, now=now, timing=timing
     )
@@ -121,8 +122,11 @@ def confirm(
         payment = replace(payment, method_id=new_id(ids.PAYMENT_METHOD), token=command.payment_method.token)
     if payment.state is State.REQUIRES_PAYMENT_METHOD:
         raise Conflict("the payment has no payment method yet", code="payment_method_missing")
-    if command.return_url is not None:
-        payment = replace(payment, return_url=command.return_url)
+    payment = replace(
+        payment,
+        state=next_state(payment.state, Trigger.CONFIRM),
+        return_url=command.return_url or payment.return_url,
+    )
     return authorize(
         payment, "payment.processing", choice, request=request, status=200, new_id=new_id, now=now, timing=timing
     )
@@ -139,8 +143,9 @@ def authorize(
     now: Millis,
     timing: Timing,
 ) -> Decision:
-    """Record the authorise attempt at the chosen provider."""
+    """Record the authorise attempt at the chosen provider. The payment has been moved to AUTHORIZING."""
     assert choice.provider is not None
+    assert payment.state is State.AUTHORIZING
     capture = payment.capture_method == "automatic"
     attempt = Attempt(
         id=new_id(ids.ATTEMPT),
@@ -154,10 +159,7 @@ def authorize(
         capture=capture,
         reason=reason_of(choice),
     )
-    state = payment.state if payment.state is State.AUTHORIZING else next_state(payment.state, Trigger.CONFIRM)
-    after = replace(
-        payment, state=state, provider=choice.provider, attempts=(*payment.attempts, attempt), updated_at=now
-    )
+    after = replace(payment, provider=choice.provider, attempts=(*payment.attempts, attempt), updated_at=now)
     return Decision(after, event, call=attempt.id)
 
 

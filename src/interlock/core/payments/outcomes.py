@@ -297,10 +297,7 @@ def _late_news(payment: Payment, attempt: Attempt, news: News) -> Decision | Non
             return _refunded_late(payment, replace(_heard(attempt, news), late=True), news)
         return late_approval(payment, replace(_heard(attempt, news), late=True), news)
     if heard is Outcome.DECLINED and known is Outcome.APPROVED and attempt.operation is Action.REFUND:
-        # The bank sent it back: what was refunded is the merchant's again.
-        return refund_moved(
-            payment, _heard(attempt, news), RefundState.FAILED, "refund.failed", "refund_returned", news
-        )
+        return _refund_returned(payment, _heard(attempt, news), news)
     return None
 
 
@@ -318,6 +315,16 @@ def _refunded_late(payment: Payment, attempt: Attempt, news: News) -> Decision:
     after = replace(payment, attempts=payment.with_attempt(attempt), updated_at=news.now)
     booking = Booking("refund_late_excess", attempt.amount, attempt.target or attempt.id, attempt.provider)
     return Decision(after, "refund.failed", booking, subject=attempt.target, alarms=("refund_above_captured",))
+
+
+def _refund_returned(payment: Payment, attempt: Attempt, news: News) -> Decision:
+    """The bank sent a refund back: what was given back is the merchant's again, or suspense's if that had paid for it."""
+    refund = payment.refund(attempt.target or "")
+    if refund is not None and refund.state is RefundState.SUCCEEDED:
+        return refund_moved(payment, attempt, RefundState.FAILED, "refund.failed", "refund_returned", news)
+    after = replace(payment, attempts=payment.with_attempt(attempt), updated_at=news.now)
+    booking = Booking("refund_excess_returned", attempt.amount, attempt.target or attempt.id, attempt.provider)
+    return Decision(after, "refund.failed", booking, subject=attempt.target)
 
 
 def _move(payment: Payment, trigger: Trigger) -> Payment:
