@@ -1,0 +1,95 @@
+"""Every metric and every log field there is. What is not listed here is dropped and counted, so that nothing slips out.
+
+A test compares the names used in the source with these lists; the reference page is made from them.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import NamedTuple
+
+LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metric(NamedTuple):
+    kind: str
+    """counter, gauge or histogram."""
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS = MappingProxyType(
+    {
+        "interlock_http_request_duration_seconds": Metric(
+            "histogram", "Time from the first byte of a request to its answer.", ("route", "method", "status")
+        ),
+        "interlock_provider_call_duration_seconds": Metric(
+            "histogram", "Time of one call to a provider, all its requests.", ("provider", "operation", "outcome")
+        ),
+        "interlock_provider_calls_total": Metric(
+            "counter", "Calls to providers, by what they came to.", ("provider", "operation", "outcome")
+        ),
+        "interlock_provider_breaker_open": Metric("gauge", "1 while a provider's breaker is open.", ("provider",)),
+        "interlock_payment_events_total": Metric(
+            "counter", "Committed events, by type and provider.", ("type", "provider")
+        ),
+        "interlock_notifications_total": Metric("counter", "Notifications from providers.", ("provider", "result")),
+        "interlock_webhook_deliveries_total": Metric("counter", "Webhook delivery attempts.", ("result",)),
+        "interlock_webhook_delivery_duration_seconds": Metric("histogram", "Time of one webhook attempt.", ("result",)),
+        "interlock_queue_messages": Metric("gauge", "Messages in a queue.", ("queue", "state")),
+        "interlock_queue_oldest_ready_seconds": Metric("gauge", "Age of the oldest message that waits.", ("queue",)),
+        "interlock_bus_lag_messages": Metric("gauge", "Events a consumer group has not passed.", ("group",)),
+        "interlock_sweeper_due": Metric("gauge", "Payments found overdue by the last sweep."),
+        "interlock_sweeper_lag_seconds": Metric("gauge", "How long the most overdue payment has been due."),
+        "interlock_sweeper_lookups_total": Metric("counter", "Lookups of open attempts.", ("provider", "outcome")),
+        "interlock_unknown_oldest_seconds": Metric("gauge", "Age of the oldest payment whose outcome is unknown."),
+        "interlock_alarms_total": Metric("counter", "Things a person must look at.", ("event",)),
+        "interlock_auth_failures_total": Metric("counter", "Refused tokens and client authentications.", ("reason",)),
+        "interlock_rate_limited_total": Metric("counter", "Requests refused for their number.", ("client",)),
+        "interlock_telemetry_dropped_total": Metric("counter", "Fields and metrics that are not in the vocabulary."),
+    }
+)
+
+LOG_FIELDS = frozenset(
+    {
+        "address",
+        "alarm",
+        "amount_minor",
+        "attempt_id",
+        "attempts",
+        "body_digest",
+        "client_id",
+        "code",
+        "count",
+        "currency",
+        "delivery_id",
+        "duration_ms",
+        "endpoint_id",
+        "error",
+        "event_id",
+        "event_type",
+        "group",
+        "heard",
+        "jobs",
+        "kid",
+        "known",
+        "loop",
+        "method",
+        "name",
+        "operation",
+        "outcome",
+        "path",
+        "payment_id",
+        "port",
+        "provider",
+        "queue",
+        "reason",
+        "refund_id",
+        "request_id",
+        "route",
+        "scope",
+        "status",
+        "tenant",
+    }
+)
+"""Fields a log line may have, beside time, level, event and trace_id."""
