@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 CACHE = Path(os.environ.get("INTERLOCK_CACHE") or "~/.cache/interlock").expanduser()
 
 
@@ -65,12 +67,8 @@ def are_required() -> bool:
 
 def require(name: str) -> Path:
     """The counterpart's path; without it, skip the test, or fail it where counterparts are required."""
-    import pytest
-
     path = find(name)
-    if path is not None:
-        return path
-    reason = f"{name} is not installed; `python -m tests.counterparts.install` tells why"
-    if are_required():
-        pytest.fail(reason)
-    pytest.skip(reason)
+    if path is None:
+        reason = f"{name} is not installed; `python -m tests.counterparts.install` tells why"
+        raise (pytest.fail.Exception if are_required() else pytest.skip.Exception)(reason)
+    return path
