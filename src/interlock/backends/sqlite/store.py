@@ -228,7 +228,8 @@ def _apply(
     connection: sqlite3.Connection, *, writes: Sequence[Write], events: Sequence[tuple[str, int, bytes]]
 ) -> None:
     """One commit, inside the group's transaction. Raises WriteConflict, leaving it to the database to undo the rest."""
-    execute = connection.execute
+    cursor = connection.cursor()
+    execute = cursor.execute
     for write in writes:
         key = write.key
         if type(write) is Put and write.expected == ABSENT:
@@ -240,7 +241,8 @@ def _apply(
             for name, place in write.indexes.items():
                 execute(_ENTER, (name, *place, *key))
             continue
-        row = execute(_FIND, key).fetchone()
+        execute(_FIND, key)
+        row = cursor.fetchone()
         if (ABSENT if row is None else row[1]) != write.expected:
             raise WriteConflict(key)
         if row is None:
@@ -249,10 +251,10 @@ def _apply(
             indexes = _encode_indexes(write.indexes) if write.indexes else None
             execute(_UPDATE, (write.expected + 1, write.value, indexes, write.expires_at, row[0]))
             if indexes != row[2]:
-                _move(connection, key, row[2], write.indexes)
+                _move(cursor, key, row[2], write.indexes)
         elif type(write) is Delete:
             execute(_DELETE, (row[0],))
-            _move(connection, key, row[2], {})
+            _move(cursor, key, row[2], {})
     for event in events:
         try:
             execute(_RECORD, event)
@@ -260,22 +262,23 @@ def _apply(
             raise WriteConflict(("event", event[0])) from None
 
 
-def _move(connection: sqlite3.Connection, key: Key, was: bytes | None, now: Mapping[str, Key]) -> None:
+def _move(cursor: sqlite3.Cursor, key: Key, was: bytes | None, now: Mapping[str, Key]) -> None:
     """Take an item out of the index places it no longer has and put it into its new ones."""
     before = _decode_indexes(was) if was else {}
     for name, place in before.items():
         if now.get(name) != place:
-            connection.execute(_LEAVE, (name, *place, *key))
+            cursor.execute(_LEAVE, (name, *place, *key))
     for name, place in now.items():
         if before.get(name) != place:
-            connection.execute(_ENTER, (name, *place, *key))
+            cursor.execute(_ENTER, (name, *place, *key))
 
 
 def _drop_expired(connection: sqlite3.Connection, *, now: Millis, limit: int) -> int:
-    rows = connection.execute(_EXPIRED, (now, limit)).fetchall()
+    cursor = connection.cursor()
+    rows = cursor.execute(_EXPIRED, (now, limit)).fetchall()
     for partition, sort, row_id, indexes in rows:
-        connection.execute(_DELETE, (row_id,))
-        _move(connection, Key(partition, sort), indexes, {})
+        cursor.execute(_DELETE, (row_id,))
+        _move(cursor, Key(partition, sort), indexes, {})
     return len(rows)
 
 
@@ -324,7 +327,7 @@ def _check_writes(writes: Sequence[Write], events: int) -> None:
             for name, place in write.indexes.items():
                 _check_texts(name)
                 _check_key(place)
-    if len({write.key for write in writes}) != len(writes):
+    if len(writes) > 1 and len({write.key for write in writes}) != len(writes):
         raise Invalid("a key appears twice among the writes")
 
 
