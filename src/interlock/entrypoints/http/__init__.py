@@ -1,1 +1,1 @@
-"""HTTP: requests to commands, answers to bytes. The routes are data; one dispatcher serves them and one generator describes them."""
+"""HTTP: requests to commands, answers to bytes. Routes are data: one dispatcher serves them, one generator describes them."""

@@ -119,7 +119,7 @@ class Call:
         return Request(
             tenant,
             idempotency_key(tenant, self.method, self.path, key) if key else None,
-            fingerprint(_canonical(self.body)),
+            fingerprint(self.raw if self.body is None else _canonical(self.body)),
             principal.client_id,
             self.request_id,
             self.traceparent,
@@ -292,5 +292,5 @@ def _parameter_place(place: _Place, pattern: str) -> _Place:
     return following
 
 
-_canonical = msgspec.json.Encoder(order="sorted").encode
+_canonical = msgspec.json.Encoder(order="deterministic").encode
 """The same meaning gives the same bytes, whatever the order of a mapping's keys."""
