@@ -160,7 +160,7 @@ class ProviderEngine:
                 except BaseException:
                     line.breaker.release(ticket)
                     raise
-                line.breaker.record(ticket, failed=call.unwell, now=self._clock.monotonic())
+                self._record_health(line, ticket, failed=call.unwell)
             result = _judge(op, call, result, resend)
             span.set(outcome=result.outcome.value, detail=result.detail)
         action, outcome = op.action.value, result.outcome.value
@@ -185,6 +185,16 @@ class ProviderEngine:
                 payment_id=op.payment_id,
             )
         return CallReport(result, tuple(call.exchanges), tuple(call.alarms))
+
+    def _record_health(self, line: _Line, ticket: int, *, failed: bool) -> None:
+        now = self._clock.monotonic()
+        before = line.breaker.state(now)
+        line.breaker.record(ticket, failed=failed, now=now)
+        after = line.breaker.state(now)
+        if after is not before:
+            provider, shut = line.config.name, after is BreakerState.CLOSED
+            self._telemetry.gauge("interlock_provider_breaker_open", 0.0 if shut else 1.0, provider=provider)
+            self._telemetry.warning("provider.breaker_changed", provider=provider, status=after.value)
 
     async def _converse(self, line: _Line, op: Operation, call: _Call, resend: bool) -> Result:
         """Run the adapter's conversation to its end."""

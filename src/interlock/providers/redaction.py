@@ -14,6 +14,8 @@ import msgspec
 
 KEPT_MAX = 2_048
 """Characters kept of one body."""
+READ_MAX = 65_536
+"""A longer body (a page of a list) is only measured."""
 _DEPTH_MAX = 6
 _LIST_MAX = 20
 _STRING_MAX = 200
@@ -35,7 +37,7 @@ KEPT_FIELDS = frozenset(_KEPT.split())
 """Names of JSON and form fields whose scalar values are kept, wherever they stand; objects are kept field by field."""
 
 _DIGITS = re.compile(r"\d(?:[ -]?\d){11,18}")
-_TOKENS = re.compile(r"\b(?:sk|rk|pk|whsec|tok|src|seti|ephkey)_[A-Za-z0-9_]{4,}|\b[A-Za-z0-9]+_secret_[A-Za-z0-9]+")
+_TOKENS = re.compile(r"\b(?:sk|rk|pk|whsec|tok|src|seti|ephkey)_\w{4,}|\w{0,40}_secret_\w+")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}")
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
@@ -49,6 +51,8 @@ def redact(body: bytes, *, hide: Iterable[str] = ()) -> str | None:
     """
     if not body:
         return None
+    if len(body) > READ_MAX:
+        return f"[{len(body)} bytes, too long to keep]"
     if body[:1] in b"{[":
         try:
             text = _encoder.encode(_keep(_decoder.decode(body), 0)).decode()
@@ -58,7 +62,7 @@ def redact(body: bytes, *, hide: Iterable[str] = ()) -> str | None:
         text = form
     else:
         return f"[{len(body)} bytes, not readable]"
-    return mask(text, hide=hide)[:KEPT_MAX]
+    return mask(text[: 4 * KEPT_MAX], hide=hide)[:KEPT_MAX]
 
 
 def mask(text: str, *, hide: Iterable[str] = ()) -> str:
