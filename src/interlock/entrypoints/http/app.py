@@ -106,7 +106,7 @@ class _Service:
 class _Exchange:
     """What is learned of one request on its way, for the answer's head."""
 
-    __slots__ = ("headers", "length", "match", "more", "request_id", "unread")
+    __slots__ = ("headers", "match", "more", "request_id", "unread")
 
     def __init__(self, headers: dict[bytes, bytes], request_id: str) -> None:
         self.headers = headers
@@ -114,7 +114,6 @@ class _Exchange:
         self.more: Headers = []
         """Headers of the answer, whatever it will be."""
         self.match: Match | None = None
-        self.length: int | None = 0
         self.unread = True
 
 
@@ -223,7 +222,7 @@ class HttpApp:
 
     async def _take_body(self, exchange: _Exchange, service: _Service, call: Call, receive: Receive) -> None:
         limit = self._edge.body_bytes_max
-        length = exchange.length = content_length_of(exchange.headers)
+        length = content_length_of(exchange.headers)
         raw = b""
         if length != 0:
             if service.accepts:
