@@ -82,6 +82,7 @@ REFUND_FAILED = "refund_failed"
 REFUND_RETURNED = "refund_returned"
 REFUND_LATE = "refund_late"
 REFUND_LATE_EXCESS = "refund_late_excess"
+REFUND_EXCESS_RETURNED = "refund_excess_returned"
 DISPUTE_OPENED = "dispute_opened"
 DISPUTE_WON = "dispute_won"
 DISPUTE_LOST = "dispute_lost"
@@ -102,6 +103,7 @@ RECIPES = MappingProxyType(
         # It was given up, its reserve released, and left after all: from the merchant's money if there is enough.
         REFUND_LATE: (debit(MERCHANT_PAYABLE), credit(PROVIDER_RECEIVABLE)),
         REFUND_LATE_EXCESS: (debit(SUSPENSE), credit(PROVIDER_RECEIVABLE)),
+        REFUND_EXCESS_RETURNED: (debit(PROVIDER_RECEIVABLE), credit(SUSPENSE)),
         # A dispute is held, then released or lost. What exceeds the merchant's money of this payment goes through suspense.
         DISPUTE_OPENED: (debit(MERCHANT_PAYABLE), debit(SUSPENSE, EXCESS), credit(DISPUTES_HELD, TOTAL)),
         DISPUTE_WON: (debit(DISPUTES_HELD, TOTAL), credit(MERCHANT_PAYABLE), credit(SUSPENSE, EXCESS)),
