@@ -72,8 +72,9 @@ class MemoryBus:
 
     async def publish(self, topic: str, messages: Sequence[BusMessage]) -> None:
         partitions, now = self._topic(topic).partitions, self._clock.now()
-        for message in messages:
-            number = crc32(message.key.encode()) % PARTITIONS
+        # Whatever is wrong with a message shows here, before anything is published.
+        numbers = [crc32(message.key.encode()) % PARTITIONS for message in messages]
+        for number, message in zip(numbers, messages, strict=True):
             partition = partitions[number]
             kept = message._replace(value=bytes(message.value), headers=dict(message.headers))
             partition.records.append(BusRecord(number, partition.next, kept))
