@@ -94,7 +94,7 @@ def raw_journal_of(event: Event) -> bytes | None:
     if b'"journal"' not in bytes(event.facts):
         return None
     raw = _decode_facts(event.facts).journal
-    return None if raw is None else bytes(raw)
+    return bytes(raw) or None
 
 
 def journal_of(event: Event) -> Journal | None:
@@ -113,8 +113,11 @@ class _Stored(msgspec.Struct):
     journal: msgspec.Raw
 
 
+_ABSENT = msgspec.Raw()
+
+
 class _Facts(msgspec.Struct):
-    journal: msgspec.Raw | None = None
+    journal: msgspec.Raw = _ABSENT
 
 
 _encode = msgspec.json.Encoder().encode

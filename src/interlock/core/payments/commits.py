@@ -14,7 +14,7 @@ from interlock.core.kernel.providers import CallReport
 from interlock.core.kernel.store import Write
 from interlock.core.ledger.records import encode_journal, journal_write
 from interlock.core.payments.decisions import Decision
-from interlock.core.payments.events import AnswerNote, Facts, encode_facts
+from interlock.core.payments.events import ABSENT, AnswerNote, Facts, encode_facts
 from interlock.core.payments.journals import journal_of
 from interlock.core.payments.model import Payment
 from interlock.core.payments.ports import Payments
@@ -92,7 +92,7 @@ async def commit(
         detail=cause.detail or (cause.report.result.detail or "" if cause.report else ""),
         route=_route(payment, decision),
         exchanges=cause.report.exchanges if cause.report else (),
-        journal=msgspec.Raw(encode_journal(journal)) if journal else None,
+        journal=msgspec.Raw(encode_journal(journal)) if journal else ABSENT,
         answer=note,
         alarms=(*decision.alarms, *(cause.report.alarms if cause.report else ())),
         learned=_learned(before.payment if before else None, payment),

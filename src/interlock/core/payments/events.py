@@ -37,6 +37,10 @@ EVENT_TYPES = MappingProxyType(
 """Every type and what it means to a merchant. The reference page is made from this."""
 
 
+ABSENT = msgspec.Raw()
+"""No JSON value at all; a member left at this is left out."""
+
+
 class AnswerNote(msgspec.Struct, frozen=True):
     """The API request this event answered: the stored answer is `data[member]`, byte for byte."""
 
@@ -60,7 +64,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why the provider of a newly recorded attempt was chosen."""
     exchanges: tuple[Exchange, ...] = ()
     """Redacted."""
-    journal: msgspec.Raw | None = None
+    journal: msgspec.Raw = ABSENT
     answer: AnswerNote | None = None
     alarms: tuple[str, ...] = ()
     learned: str = ""

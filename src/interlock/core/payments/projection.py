@@ -42,7 +42,7 @@ class Located(msgspec.Struct, frozen=True):
 
 class _Data(msgspec.Struct):
     payment: msgspec.Raw
-    refund: msgspec.Raw | None = None
+    refund: msgspec.Raw = msgspec.Raw()
 
 
 class _RefundKeys(msgspec.Struct):
@@ -108,7 +108,6 @@ def _payment(event: Event) -> Document:
 
 def _refund(event: Event) -> Document:
     body = _data.decode(event.data).refund
-    assert body is not None
     view = _refund_keys.decode(body)
     return Document(
         view.id, event.tenant, event.version, {"status": view.status, "payment": event.aggregate}, bytes(body)

@@ -9,7 +9,7 @@ import msgspec
 from interlock.core.kernel.clock import rfc3339
 from interlock.core.kernel.events import Event
 from interlock.core.kernel.providers import Exchange
-from interlock.core.payments.events import EVENT_TYPES, decode_facts
+from interlock.core.payments.events import ABSENT, EVENT_TYPES, decode_facts
 from interlock.core.payments.model import Payment
 from interlock.core.payments.records import next_due
 from interlock.core.payments.states import STATUS, State
@@ -29,7 +29,7 @@ class TimelineEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     request_id: str | None = None
     alarms: tuple[str, ...] = ()
     exchange: Exchange | None = None
-    journal: msgspec.Raw | None = None
+    journal: msgspec.Raw = ABSENT
     delivery: dict[str, Any] | None = None
 
 
@@ -106,6 +106,6 @@ def _entries(event: Event) -> list[TimelineEntry]:
             alarms=facts.alarms,
         )
     )
-    if facts.journal is not None:
+    if bytes(facts.journal):
         entries.append(TimelineEntry(at=rfc3339(event.at), kind="journal", title="booked", journal=facts.journal))
     return entries
