@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -24,6 +24,8 @@ from interlock.core.ledger.accounts import (
 POSTING_MAX = 2**63 - 1
 """Largest posting; what stands outside Python has 64-bit whole numbers."""
 POSTINGS_MAX = 16
+AT_END: Millis = 253_402_300_800_000
+"""The year 10000: no calendar here goes further."""
 
 
 class Posting(NamedTuple):
@@ -39,7 +41,7 @@ class Journal(msgspec.Struct, frozen=True):
     id: str
     tenant: str
     currency: str
-    at: Millis
+    at: Annotated[Millis, msgspec.Meta(ge=0, lt=AT_END)]
     kind: str
     """A key of RECIPES."""
     payment: str
@@ -192,6 +194,8 @@ def fault(journal: Journal) -> str:
         return f"a journal has 2 to {POSTINGS_MAX} postings, not {len(lines)}"
     if journal.currency not in EXPONENTS:
         return f"{journal.currency!r} is not an ISO 4217 currency in use"
+    if not 0 <= journal.at < AT_END:
+        return f"{journal.at} is no instant of a calendar"
     if journal.kind not in RECIPES:
         return f"there is no recipe for {journal.kind!r}"
     total = 0

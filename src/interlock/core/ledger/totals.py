@@ -113,6 +113,7 @@ _COUNTS_AS = {
     model.REFUND_RETURNED: (("refunded", -1),),
     model.REFUND_LATE: (("refunded", 1),),
     model.REFUND_LATE_EXCESS: (("overpaid", 1),),
+    model.REFUND_EXCESS_RETURNED: (("overpaid", -1),),
     model.LATE_CAPTURE: (("late", 1),),
     model.LATE_CAPTURE_REVERSED: (("late", -1),),
 }
