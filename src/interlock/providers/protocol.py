@@ -118,6 +118,9 @@ class Provider(Protocol):
     name: str
     capabilities: Capabilities
     credential_names: tuple[str, ...]
+    """What `run` needs."""
+    signing_secret_name: str
+    """Under which name `notifications` finds the secrets that sign."""
 
     def run(self, op: Operation, ctx: Context) -> Conversation:
         """Carry out one operation; see the module's head for the rules."""

@@ -175,7 +175,8 @@ class _FollowOn(msgspec.Struct, frozen=True, omit_defaults=True):
 class SimulatorProvider:
     """One instance of the simulated provider, by the name under which it is configured."""
 
-    credential_names = ("api_key", "signing_secret")
+    credential_names = ("api_key",)
+    signing_secret_name = "signing_secret"
 
     def __init__(self, name: str = "simulator", *, lookup_settles_after_ms: Millis = 5_000) -> None:
         """`lookup_settles_after_ms`: how long after a call a lookup may still miss it; above the server's `late_accept_s`."""

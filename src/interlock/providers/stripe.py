@@ -79,6 +79,7 @@ class StripeProvider:
     """One Stripe account. `multicapture` is a feature Stripe switches on for an account; without it a capture is final."""
 
     credential_names = ("secret_key",)
+    signing_secret_name = "webhook_secret"
     secret_names = ("webhook_secret",)
 
     def __init__(self, name: str = "stripe", *, multicapture: bool = False) -> None:
