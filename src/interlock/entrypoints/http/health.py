@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -99,5 +99,5 @@ def health_routes(
             "Metrics in Prometheus' text format",
             Described(str, "Metrics.", METRICS_TEXT),
         ),
-        route("/openapi.json", openapi, "getOpenApi", "This document", Described(dict[str, object], "OpenAPI 3.1.")),
+        route("/openapi.json", openapi, "getOpenApi", "This document", Described(dict[str, Any], "OpenAPI 3.1.")),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
@@ -38,7 +39,7 @@ class Row(NamedTuple):
     """For the caller: what to do next."""
 
 
-STATUSES = MappingProxyType(
+STATUSES: Mapping[type[InterlockError], Row] = MappingProxyType(
     {
         InterlockError: Row(500, "Internal error", "Repeat with the same Idempotency-Key; report the request_id."),
         Rejected: Row(400, "Rejected", "Nothing happened. Repeating gives the same answer."),
@@ -69,7 +70,7 @@ STATUSES = MappingProxyType(
 )
 """One row for every error class; a test proves it. OutcomeUnknown is 503 because repeating with the same key is safe."""
 
-BY_STATUS = MappingProxyType(
+BY_STATUS: Mapping[int, tuple[type[InterlockError], ...]] = MappingProxyType(
     {
         status: tuple(kind for kind, row in STATUSES.items() if row.status == status)
         for status in sorted({row.status for row in STATUSES.values()})

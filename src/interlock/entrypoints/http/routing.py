@@ -170,6 +170,8 @@ class Route:
     """Media types taken when there is no `body`; the endpoint finds the bytes in `call.raw`. Empty: any."""
     reads_body: bool = False
     """Read the raw body although there is no `body`."""
+    raw_body: Any = None
+    """With `reads_body`: what the body looks like, for the document only."""
     query: Any = None
     """msgspec Struct of the query parameters; it should forbid unknown fields."""
     path_patterns: Mapping[str, str] = field(default_factory=dict)
