@@ -14,13 +14,15 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import uvloop
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from interlock.backends.telemetry import PlatformTelemetry
+from interlock.core.access.model import Principal
+from interlock.core.access.rates import Allowance
 from interlock.core.payments.commands import CreatePayment
 from interlock.entrypoints.http.app import Edge, HttpApp
 from interlock.entrypoints.http.routing import Answer, Call, Route
@@ -38,19 +40,6 @@ REQUEST = (
 ANSWER = b'{"id":"pay_01","object":"payment","status":"succeeded"' + b',"field":"value"' * 50 + b"}"
 
 
-class Caller(NamedTuple):
-    client_id: str = "cli_bench"
-    tenant: str = "ten_bench"
-    scopes: frozenset[str] = frozenset({"payments:write"})
-
-
-class Plenty(NamedTuple):
-    allowed: bool = True
-    limit: int = 1000
-    remaining: int = 999
-    reset_s: float = 0.5
-
-
 class Numbered:
     def __init__(self) -> None:
         self._n = 0
@@ -60,7 +49,7 @@ class Numbered:
         return f"{prefix}_{self._n:026d}"
 
 
-async def _authenticate(_: str) -> Caller:
+async def _authenticate(_: str) -> Principal:
     return CALLER
 
 
@@ -94,7 +83,7 @@ class Silent:
         return self.span_
 
 
-CALLER = Caller()
+CALLER = Principal("cli_bench", "ten_bench", frozenset({"payments:write"}), "token", 0)
 
 
 def _dispatcher(telemetry: Any) -> HttpApp:
@@ -108,7 +97,7 @@ def _dispatcher(telemetry: Any) -> HttpApp:
         body=CreatePayment,
         idempotent=True,
     )
-    allowance = Plenty()
+    allowance = Allowance(True, 1000, 999, 0.5, 0)
     return HttpApp([route], Edge(_authenticate, lambda _: allowance, telemetry, Numbered()))
 
 

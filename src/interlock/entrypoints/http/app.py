@@ -11,12 +11,15 @@ import re
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
+from math import ceil
 from pathlib import PurePath
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 
+from interlock.core.access.model import Principal
+from interlock.core.access.rates import Allowance
 from interlock.core.kernel import ids
 from interlock.core.kernel.errors import (
     Fault,
@@ -45,7 +48,7 @@ from interlock.entrypoints.http.requests import (
     request_id_of,
     traceparent_of,
 )
-from interlock.entrypoints.http.routing import JSON, PROBLEM, Answer, Call, Match, Principal, Route, RouteTable
+from interlock.entrypoints.http.routing import JSON, PROBLEM, Answer, Call, Match, Route, RouteTable
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -58,22 +61,6 @@ LINGER_BYTES_MAX = 4_194_304
 """Of a refused body so much is read and thrown away: closing at once would reset the connection and lose the answer."""
 LINGER_S = 2.0
 UNKNOWN_RETRY_AFTER_S = 2
-
-
-class Allowance(Protocol):
-    """What a client may still do."""
-
-    @property
-    def allowed(self) -> bool: ...
-    @property
-    def limit(self) -> int:
-        """Requests in a full quota."""
-
-    @property
-    def remaining(self) -> int: ...
-    @property
-    def reset_s(self) -> float:
-        """Until the quota is full again; when nothing is allowed, until one request is."""
 
 
 class Edge(NamedTuple):
@@ -92,11 +79,10 @@ class Edge(NamedTuple):
 class _Service:
     """A route, made ready."""
 
-    __slots__ = ("accepts", "decode_body", "decode_query", "route", "scopes", "takes_body")
+    __slots__ = ("accepts", "decode_body", "decode_query", "route", "takes_body")
 
     def __init__(self, route: Route) -> None:
         self.route = route
-        self.scopes = frozenset({route.scope, route.scope.partition(":")[0] + ":*"}) if route.scope else None
         self.decode_body = BodyDecoder(route.body).decode if route.body is not None else None
         self.decode_query = QueryDecoder(route.query).decode if route.query is not None else None
         self.takes_body = route.body is not None or route.reads_body
@@ -192,7 +178,7 @@ class HttpApp:
             )
             if service.decode_query is not None:
                 call.query = service.decode_query(scope["query_string"])
-            elif scope["query_string"] and service.scopes is not None:
+            elif scope["query_string"] and match.route.scope is not None:
                 refuse_query(scope["query_string"])
             if service.takes_body:
                 await self._take_body(exchange, service, call, receive)
@@ -202,22 +188,21 @@ class HttpApp:
 
     async def _admit(self, exchange: _Exchange, service: _Service) -> Principal | None:
         """The caller, if the route has a scope: known, allowed, and within its rate."""
-        if service.scopes is None:
+        scope = service.route.scope
+        if scope is None:
             return None
         edge = self._edge
         principal = await edge.authenticate(exchange.headers.get(b"authorization", b"").decode("latin-1"))
-        if service.scopes.isdisjoint(principal.scopes):
-            scope = service.route.scope or ""
+        if scope not in principal.scopes:
             raise Forbidden(f"the token lacks the scope {scope}", scope=scope, code="insufficient_scope")
         allowance = edge.take(principal.client_id)
-        reset_s = int(allowance.reset_s) + 1
         exchange.more += (
             (b"ratelimit-policy", b'"client";q=%d' % allowance.limit),
-            (b"ratelimit", b'"client";r=%d;t=%d' % (allowance.remaining, reset_s)),
+            (b"ratelimit", b'"client";r=%d;t=%d' % (allowance.remaining, ceil(allowance.reset_s))),
         )
         if not allowance.allowed:
             edge.telemetry.count("interlock_rate_limited_total", client=principal.client_id)
-            raise RateLimited("this client has used up its requests", retry_after_s=reset_s)
+            raise RateLimited("this client has used up its requests", retry_after_s=allowance.retry_after_s)
         return principal
 
     async def _take_body(self, exchange: _Exchange, service: _Service, call: Call, receive: Receive) -> None:

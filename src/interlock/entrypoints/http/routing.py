@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 
+from interlock.core.access.model import Principal
 from interlock.core.kernel.errors import MethodNotAllowed, NotFound
 from interlock.core.kernel.idempotency import Request, fingerprint, idempotency_key
 
@@ -26,17 +27,6 @@ _ID_TAIL = "[0-9a-hjkmnp-tv-z]{26}"
 def id_pattern(prefix: str) -> str:
     """The pattern of ids of one kind, for `Route.path_patterns`: a path with anything else is not found."""
     return f"{prefix}_{_ID_TAIL}"
-
-
-class Principal(Protocol):
-    """Who calls, as the token says."""
-
-    @property
-    def client_id(self) -> str: ...
-    @property
-    def tenant(self) -> str: ...
-    @property
-    def scopes(self) -> frozenset[str]: ...
 
 
 class Answer(NamedTuple):
@@ -161,7 +151,7 @@ class Route:
     operation_id: str
     summary: str
     scope: str | None = None
-    """OAuth scope a token needs, such as payments:write; `payments:*` suffices, too. None: open, no token is read."""
+    """OAuth scope a token needs, such as payments:write. None: open, no token is read."""
     body: Any = None
     """msgspec Struct the JSON body is decoded into; it should forbid unknown fields. None: no body is decoded."""
     body_optional: bool = False
