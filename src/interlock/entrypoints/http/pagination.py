@@ -15,7 +15,7 @@ from msgspec import Meta
 from interlock.core.kernel.clock import parse_rfc3339
 from interlock.core.kernel.documents import Documents, Scalar
 from interlock.core.kernel.errors import Fault, Invalid
-from interlock.core.kernel.ids import format_id
+from interlock.core.kernel.ids import format_id, is_id
 from interlock.entrypoints.http.routing import Answer
 
 T = TypeVar("T")
@@ -46,6 +46,14 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     """Whether there are more in the direction asked for: older ones, or with `before` newer ones."""
     next: str | None
     """Give it back in the parameter used (`after` if none was) to go on."""
+
+
+def check_cursors(query: ListQuery, prefix: str) -> None:
+    """For a list that can go on from its own ids only. Raises Invalid for a cursor of another kind."""
+    for name, cursor in (("after", query.after), ("before", query.before)):
+        if cursor is not None and not is_id(cursor, prefix):
+            detail = "this cursor does not come from this list"
+            raise Invalid(faults=(Fault(f"/query/{name}", "bad_cursor", detail),))
 
 
 def page_of(found: Sequence[T], query: ListQuery, *, cursor_of: Callable[[T], str]) -> Page[T]:
