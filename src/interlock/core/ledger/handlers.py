@@ -12,10 +12,8 @@ from interlock.core.ledger.views import BalancesView, balance_view, time_view
 
 
 async def read_balances(store: Store, tenant: str, *, now: Millis, at: Millis | None = None) -> BalancesView:
-    """The tenant's balances, now or at an instant. Raises Invalid for an instant that has not come yet."""
-    if at is not None and at > now:
-        raise Invalid(faults=(Fault("/query/at", "in_the_future", "this instant has not come yet"),))
-    totals, as_of = await balances(store, tenant, at)
+    """The tenant's balances, now or at an instant. An instant that has not come yet is answered as of `now`."""
+    totals, as_of = await balances(store, tenant, None if at is None else min(max(at, 0), now))
     views = [balance_view(account(tenant, code, currency), sums) for currency, code, sums in totals]
     return BalancesView("balances", time_view(as_of), views)
 
