@@ -1,0 +1,1 @@
+"""Telling merchants what happened: endpoints, and signed deliveries that are repeated until they arrive."""
