@@ -246,7 +246,7 @@ async def test_lock_that_is_let_go_in_time_only_delays(path: Path, store: Sqlite
 
 async def test_full_disk_is_unavailable_and_what_was_acknowledged_stays(database: Database, store: SqliteStore) -> None:
     (pages,) = database._writer.execute("PRAGMA page_count").fetchone()
-    database._writer.execute(f"PRAGMA max_page_count = {pages + 60}")
+    database._writer.execute(f"PRAGMA max_page_count = {pages + 40}")
     acknowledged: list[Item] = []
     refused = 0
     for n in range(40):

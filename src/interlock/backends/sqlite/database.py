@@ -16,6 +16,7 @@ so what a job sees cannot change before its COMMIT.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import os
 import sqlite3
@@ -264,7 +265,7 @@ class Database:
         # All who wait, not only this group: the next ones would only wait as long again.
         group.extend(self._waiting)
         self._waiting.clear()
-        _answer_all(group, self._translated(error))
+        _answer_all(group, self._unavailable(error))
 
     def _failed_group(self, group: list[_Waiting], failure: Exception) -> None:
         """Nothing of `group` was written. If it may be one job's fault try each alone, else tell everybody."""
@@ -308,8 +309,10 @@ class Database:
         return self._sealed
 
     def _rollback(self) -> None:
-        if self._writer.in_transaction:
-            self._writer.execute("ROLLBACK")
+        # SQLite may have rolled back by itself, and a disk that failed may fail here too: what counts is that it ended.
+        with contextlib.suppress(sqlite3.Error):
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
 
     def _wake(self, topic: str) -> None:
         for waiter in self._listeners.pop(topic, ()):
@@ -318,8 +321,9 @@ class Database:
 
     def _translated(self, error: Exception) -> Exception:
         """`error`, or a StoreUnavailable if it tells of the file and not of a mistake in a job."""
-        if _code(error) not in _UNAVAILABLE:
-            return error
+        return self._unavailable(error) if _code(error) in _UNAVAILABLE else error
+
+    def _unavailable(self, error: Exception) -> StoreUnavailable:
         name = getattr(error, "sqlite_errorname", "")
         if self._telemetry is not None:
             self._telemetry.warning("store.unavailable", reason=name)
