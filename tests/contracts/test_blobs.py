@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 from pathlib import Path
 from typing import NamedTuple
@@ -183,6 +184,39 @@ async def test_unfinished_file_of_a_crash_is_neither_listed_nor_found(tmp_path: 
     await blobs.put("one", b"x")
     (tmp_path / "blobs" / "~" / "0123").write_bytes(b"half")
     assert await blobs.list("") == ["one"]
+
+
+async def test_unfinished_folder_is_not_listed_even_with_a_finished_name_in_it(tmp_path: Path) -> None:
+    blobs = FileBlobs(tmp_path / "blobs")
+    await blobs.put("one", b"x")
+    (tmp_path / "blobs" / "~" / "=two").write_bytes(b"half")
+    assert await blobs.list("") == ["one"]
+
+
+async def test_content_then_its_name_are_synchronised_before_put_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    fsync, link = os.fsync, os.link
+
+    def noted_fsync(handle: int) -> None:
+        synced = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        steps.append(f"sync {synced.relative_to(tmp_path)}" if synced.is_dir() else "sync content")
+        fsync(handle)
+
+    def noted_link(source: Path, target: Path) -> None:
+        steps.append(f"name {target.relative_to(tmp_path)}")
+        link(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "link", noted_link)
+    blobs = FileBlobs(tmp_path / "blobs")
+    await blobs.put("a/b", b"x")
+    made = ["sync .", "sync blobs", "sync blobs"]
+    assert steps == [*made, "sync content", "name blobs/a/=b", "sync blobs/a"]
+    steps.clear()
+    await blobs.put("a/b", b"again")
+    assert steps == ["sync blobs/a"]
 
 
 async def test_unusable_folder_is_unavailable(tmp_path: Path) -> None:

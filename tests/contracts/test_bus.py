@@ -618,6 +618,16 @@ async def test_closing_twice_is_safe(buses: Buses) -> None:
     assert len(await drain(second)) == 40
 
 
+async def test_closing_twice_or_late_leaves_other_members_alone(buses: Buses) -> None:
+    replaced, other = await join(buses.bus, "a"), await join(buses.other, "b")
+    successor = await join(buses.bus, "a")
+    await settle_shares(successor, other)
+    await replaced.close()
+    await replaced.close()
+    await buses.bus.publish(TOPIC, spread(80))
+    assert [len(partitions(await drain(each))) for each in (other, successor)] == [4, 4]
+
+
 async def test_closed_subscription_receives_and_commits_nothing(buses: Buses) -> None:
     await buses.bus.publish(TOPIC, spread(10))
     first = await join(buses.bus)

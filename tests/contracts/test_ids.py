@@ -82,6 +82,14 @@ def test_id_made_later_sorts_later_over_time_and_over_a_clock_that_steps_back(
     assert len(set(made)) == 500
 
 
+def test_ids_stay_unique_and_in_order_when_the_steps_of_a_millisecond_run_out(clock: ManualClock) -> None:
+    ids = SystemIds(clock, random_bits=lambda bits: all_ones(79))
+    made = [ids.new("pay") for _ in range(20)]
+    assert made == sorted(set(made))
+    assert at_of(made[0]) == clock.now()
+    assert at_of(made[-1]) > clock.now()
+
+
 def test_two_makers_at_the_same_instant_make_different_ids(clock: ManualClock) -> None:
     makers = [SystemIds(clock) for _ in range(50)]
     assert len({maker.new("pay") for maker in makers}) == 50

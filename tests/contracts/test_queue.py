@@ -81,6 +81,9 @@ async def test_messages_of_one_queue_are_not_in_another(queue: Queue) -> None:
     await queue.send(OTHER, b"elsewhere")
     assert await queue.receive(WORK) == []
     assert await queue.depth(WORK) == EMPTY
+    await queue.send(WORK, b"here")
+    assert await bodies(queue) == {b"here"}
+    assert (await queue.depth(OTHER)).ready == 1
 
 
 async def test_delayed_message_is_not_receivable_a_millisecond_early(queue: Queue, clock: ManualClock) -> None:
@@ -195,6 +198,15 @@ async def test_receive_returns_empty_once_its_wait_is_over(queue: Queue, clock: 
     await clock.run_for(0.1)
     assert waiting.done()
     assert await waiting == []
+    assert clock.sleeping == 0
+
+
+async def test_receive_that_got_its_message_leaves_nothing_waiting(queue: Queue, clock: ManualClock) -> None:
+    waiting = asyncio.create_task(queue.receive(WORK, wait_s=20))
+    await clock.settle()
+    await queue.send(WORK, b"now")
+    assert len(await waiting) == 1
+    await clock.settle()
     assert clock.sleeping == 0
 
 
@@ -427,6 +439,14 @@ async def test_message_received_too_often_without_ack_dies_when_its_last_lease_e
     assert (letter.id, letter.attempts, letter.died_at) == (message_id, ATTEMPTS_MAX, died_at)
 
 
+async def test_letter_that_nobody_received_after_died_when_its_lease_ended(queue: Queue, clock: ManualClock) -> None:
+    await queue.send(WORK, b"poison")
+    await fail_until_dead(queue, clock)
+    died_at = clock.now()
+    clock.advance(100)
+    assert [letter.died_at for letter in await queue.dead_letters(WORK)] == [died_at]
+
+
 async def test_last_attempt_can_still_be_acked_within_its_lease(queue: Queue, clock: ManualClock) -> None:
     await queue.send(WORK, b"one")
     for _ in range(ATTEMPTS_MAX):
@@ -491,6 +511,15 @@ async def test_dead_letters_of_one_queue_are_not_in_another(queue: Queue, clock:
     assert await queue.redrive(OTHER, [dead_id]) == 0
     assert (await queue.depth(OTHER)).dead == 0
     assert (await queue.depth(WORK)).dead == 1
+
+
+async def test_dead_letters_that_were_buried_are_not_in_another_queue(queue: Queue) -> None:
+    await queue.send(WORK, b"poison")
+    for _ in range(ATTEMPTS_MAX):
+        (message,) = await queue.receive(WORK)
+        await queue.release(WORK, message.receipt)
+    assert len(await queue.dead_letters(WORK)) == 1
+    assert await queue.dead_letters(OTHER) == []
 
 
 # -- redrive ------------------------------------------------------------------------------------------------------------

@@ -136,6 +136,30 @@ async def test_damaged_file_is_refused_kept_and_not_quoted(file: Path, content: 
     assert file.read_text() == damaged
 
 
+async def test_file_is_replaced_and_never_written_in_place(file: Path) -> None:
+    old = file.with_name("old")
+    os.link(file, old)
+    await FileSecrets(file).put("webhooks", [Secret("new")])
+    assert json.loads(old.read_text()) == {"webhooks": [CANARY]}
+    assert json.loads(file.read_text()) == {"webhooks": ["new"]}
+
+
+async def test_content_then_its_name_are_synchronised_before_put_returns(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, bool]] = []
+    fsync = os.fsync
+
+    def noted_fsync(handle: int) -> None:
+        what = "folder" if Path(os.readlink(f"/proc/self/fd/{handle}")).is_dir() else "content"
+        seen.append((what, b"new" in file.read_bytes()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    await FileSecrets(file).put("webhooks", [Secret("new")])
+    assert seen == [("content", False), ("folder", True)]
+
+
 async def test_failed_write_leaves_the_old_file_and_no_other(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")

@@ -64,6 +64,13 @@ _HELD = (
 _RELEASE = f"UPDATE queue_messages SET ready_at = ?, state = {_WAITING}, lease = ''{_HELD}"
 _COPY_DEAD = "INSERT INTO queue_dead_letters (queue, id, attempts, sent_at, died_at, body)"
 _BURIED = f"WHERE queue = ? AND ready_at <= ? AND state = {_LEASED_LAST}"
+_DEAD = """
+SELECT id, body, attempts, sent_at, died_at FROM queue_dead_letters WHERE queue = ?1 AND id > ?2
+UNION ALL
+SELECT id, body, attempts, sent_at, ready_at FROM queue_messages
+WHERE queue = ?1 AND id > ?2 AND ready_at <= ?3 AND state = 2
+ORDER BY 1 LIMIT ?4
+"""
 _DEPTH = """
 SELECT count(*) FILTER (WHERE ready_at <= ?1 AND state <> 2),
        count(*) FILTER (WHERE ready_at > ?1 AND state = 0),
@@ -138,16 +145,8 @@ class SqliteQueue:
         return self._database.read(job)
 
     async def dead_letters(self, queue: str, *, limit: int = 100, after: str = "") -> list[DeadLetter]:
-        name, now = self._specs[queue].name, self._clock.now()
-        await self._database.write(lambda db: _bury(db, name, now))
-        rows = self._database.read(
-            lambda db: db.execute(
-                "SELECT id, body, attempts, sent_at, died_at FROM queue_dead_letters"
-                " WHERE queue = ? AND id > ? ORDER BY id LIMIT ?",
-                (name, after, limit),
-            ).fetchall()
-        )
-        return [DeadLetter(*row) for row in rows]
+        values = (self._specs[queue].name, after, self._clock.now(), limit)
+        return [DeadLetter(*row) for row in self._database.read(lambda db: db.execute(_DEAD, values).fetchall())]
 
     async def redrive(self, queue: str, ids: Sequence[str]) -> int:
         name, now = self._specs[queue].name, self._clock.now()
