@@ -1,0 +1,1 @@
+"""Signed tokens: JWS by joserfc, keys from the Secrets port, keys of external issuers over HTTP."""

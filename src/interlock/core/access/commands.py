@@ -1,0 +1,54 @@
+"""What one can ask of access."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from interlock.core.access.model import SECRET_GRACE, TENANT_PATTERN
+from interlock.core.access.signing_keys import PUBLISHED_FIRST
+from interlock.core.kernel.clock import DAY, Millis
+
+Tenant = Annotated[str, Meta(pattern=TENANT_PATTERN)]
+SCOPES_MAX = 64
+PUBLIC_KEYS_CHARS_MAX = 16_384
+
+
+class CreateClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    tenant: Tenant
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    scopes: Annotated[tuple[str, ...], Meta(min_length=1, max_length=SCOPES_MAX)]
+    """`x:*` stands for every scope of x."""
+    public_keys: Annotated[str, Meta(max_length=PUBLIC_KEYS_CHARS_MAX)] = ""
+    """JWK Set (JSON) of a client that signs assertions; without one the client gets a secret."""
+    api_version: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    rate_per_s: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
+    rate_burst: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+
+
+class RotateClientSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    client_id: str
+    grace: Annotated[Millis, Meta(ge=0, le=30 * DAY)] = SECRET_GRACE
+    """How long the old secret works beside the new one."""
+
+
+class DisableClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    client_id: str
+    reason: Annotated[str, Meta(max_length=500)] = ""
+
+
+class RotateSigningKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    delay: Annotated[Millis, Meta(ge=0, le=30 * DAY)] = PUBLISHED_FIRST
+    """How long the new key is published before it signs."""
+    drop_previous: bool = False
+    """The old keys may have been seen by others: sign with the new one at once and refuse every older token."""
+
+
+class IssueToken(msgspec.Struct, frozen=True):
+    """A client that proved who it is asks for a token."""
+
+    client_id: str
+    scope: str | None = None
+    """Words separated by spaces; None: everything the client may have."""
