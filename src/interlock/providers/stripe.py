@@ -46,8 +46,11 @@ from interlock.providers.stripe_objects import (
     unknown,
 )
 
-API_VERSION = "2026-10-28.endive"
-"""Sent with every request, so that an account's default version changes nothing here."""
+API_VERSION = "2026-07-29.dahlia"
+"""Sent with every request, so that an account's default version changes nothing here.
+
+The next major version (endive) refuses `payment_method_types`, without which an intent may pick a redirecting method.
+"""
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 PAGE = 100
 LIST_PAGES_MAX = 10
@@ -71,6 +74,10 @@ class _RefundPage(msgspec.Struct, frozen=True):
     has_more: bool = False
 
 
+class _Method(msgspec.Struct, frozen=True):
+    id: str
+
+
 class _ErrorBody(msgspec.Struct, frozen=True):
     error: StripeError
 
@@ -78,7 +85,7 @@ class _ErrorBody(msgspec.Struct, frozen=True):
 class StripeProvider:
     """One Stripe account. `multicapture` is a feature Stripe switches on for an account; without it a capture is final."""
 
-    credential_names = ("secret_key",)
+    credential_names: tuple[str, ...] = ("secret_key",)
     signing_secret_name = "webhook_secret"
     secret_names = ("webhook_secret",)
 
@@ -104,12 +111,25 @@ class StripeProvider:
             return self._lookup(op, ctx)
         if op.action is Action.REFUND:
             return self._refund(op, ctx)
-        return self._act(op, ctx)
+        return self._authorize(op, ctx) if op.action is Action.AUTHORIZE else self._act(op, ctx)
 
     def notifications(self, raw: RawNotification, secrets: Mapping[str, list[Secret]]) -> list[Notification]:
         """See `Provider.notifications`. The secret is `webhook_secret`; Stripe signs with each valid one."""
         verify(raw, secrets.get("webhook_secret", []))
         return read_event(raw.body)
+
+    def _authorize(self, op: Operation, ctx: Context) -> Conversation:
+        """A card token is first made a payment method, which moves nothing; then as `_act`."""
+        if op.token.startswith("tok_"):
+            reply = yield _prepare(op, ctx)
+            if isinstance(reply, Fault):
+                return unknown(reply.kind.value)
+            made = _read(reply, _Method) if reply.status == 200 else None
+            if made is None:
+                body = _read(reply, _ErrorBody) if 400 <= reply.status < 500 else None
+                return unknown(f"http_{reply.status}") if body is None else refusal_of(reply, body.error)
+            op = msgspec.structs.replace(op, token=made.id)
+        return (yield from self._act(op, ctx))
 
     def _act(self, op: Operation, ctx: Context) -> Conversation:
         """Authorise, capture or release: one request, and a look at the intent where its answer is a replay or a no."""
@@ -252,7 +272,7 @@ class StripeProvider:
             ("confirm", "true"),
             ("capture_method", "automatic" if op.capture else "manual"),
             ("payment_method_types[]", "card"),
-            *_method(op.token),
+            ("payment_method", op.token),
             # With nowhere to send the payer, the payer is not there: an issuer that wants authentication declines.
             ("return_url", op.return_url) if op.return_url else ("off_session", "true"),
         ]
@@ -315,12 +335,6 @@ def _is_ours(intent: PaymentIntent, op: Operation, action: Action = Action.AUTHO
     return intent.id == op.provider_reference
 
 
-def _method(token: str) -> Params:
-    if token.startswith("tok_"):
-        return [("payment_method_data[type]", "card"), ("payment_method_data[card][token]", token)]
-    return [("payment_method", token)]
-
-
 def _metadata(op: Operation) -> Params:
     ours = {**op.metadata, "attempt_id": op.attempt_id, "payment_id": op.payment_id, "tenant": op.tenant}
     return [(f"metadata[{name}]", value) for name, value in ours.items()]
@@ -346,6 +360,15 @@ def _post(path: str, params: Params, ctx: Context) -> HttpRequest:
     headers = _headers(ctx)
     headers["Content-Type"] = "application/x-www-form-urlencoded"
     return HttpRequest("POST", path, Phase.COMMIT, headers, urlencode(params).encode(), IDEMPOTENCY_HEADER)
+
+
+def _prepare(op: Operation, ctx: Context) -> HttpRequest:
+    """Under a key of its own: Stripe refuses one key for two kinds of request."""
+    params = [("type", "card"), ("card[token]", op.token)]
+    headers = _headers(ctx)
+    headers["Content-Type"] = "application/x-www-form-urlencoded"
+    headers[IDEMPOTENCY_HEADER] = f"{op.attempt_id}-method"
+    return HttpRequest("POST", "/v1/payment_methods", Phase.PREPARE, headers, urlencode(params).encode())
 
 
 def _get(path: str, params: Params, ctx: Context) -> HttpRequest:
@@ -374,5 +397,5 @@ def _retry_after(reply: HttpReply) -> float | None:
 _EXPAND: Params = [("expand[]", "latest_charge")]
 _NOT_CAPTURED = Result(Outcome.NOT_SENT, detail="not captured")
 _DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (PaymentIntent, Refund, _Page, _RefundPage, _ErrorBody)
+    kind: msgspec.json.Decoder(kind) for kind in (PaymentIntent, Refund, _Method, _Page, _RefundPage, _ErrorBody)
 }

@@ -4,6 +4,7 @@ import pytest
 
 from interlock.providers import conformance as kit
 from tests.providers.conformance import bad_providers as bad
+from tests.providers.conformance import simulator_case
 from tests.providers.stripe import fake_stripe
 
 CAUGHT_BY = {
@@ -54,6 +55,11 @@ CAUGHT_BY = {
 @pytest.mark.parametrize("check", kit.CHECKS, ids=lambda check: check.__name__)
 def test_stripe_withstands(check):
     check(fake_stripe.case())
+
+
+@pytest.mark.parametrize("check", kit.CHECKS, ids=lambda check: check.__name__)
+def test_simulator_withstands(check):
+    check(simulator_case.case())
 
 
 def test_provider_that_does_everything_right_passes():

@@ -17,6 +17,7 @@ from interlock.providers.stripe_objects import to_stripe
 
 INTENT_ID = "pi_3MtwBwLkdIwHu7ix28a3tqPa"
 CHARGE_ID = "ch_3MtwBwLkdIwHu7ix0snN0B15"
+METHOD_ID = "pm_1Q0PsIJvEtkwdCNYMSaVuRz6"
 REFUND_ID = "re_3MtwBwLkdIwHu7ix0Zx1nP3A"
 KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
 
@@ -107,6 +108,8 @@ def listed(*objects, has_more=False):
 def well(op, request):
     """All goes well: the operation is carried out, and a look finds it."""
     asked = op.target or op.action
+    if request.path == "/v1/payment_methods":
+        return reply({"id": METHOD_ID, "object": "payment_method", "type": "card"})
     if asked is Action.REFUND:
         if request.method == "GET" and "?" in request.path:
             return listed(refund(op))
@@ -133,7 +136,7 @@ def event(kind, obj, *, event_id="evt_1NG8Du2eZvKYlo2CUI79vXWy"):
         {
             "id": event_id,
             "object": "event",
-            "api_version": "2026-10-28.endive",
+            "api_version": "2026-07-29.dahlia",
             "created": 1_794_999_999,
             "data": {"object": obj},
             "livemode": False,
