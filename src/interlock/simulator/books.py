@@ -7,7 +7,8 @@ Nothing is awaited here: each change happens at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -32,7 +33,8 @@ WAITING = (Status.PENDING, Status.REQUIRES_ACTION)
 class Journal(Protocol):
     """Where lines are kept."""
 
-    def append(self, line: bytes) -> None: ...
+    def append(self, line: bytes) -> None:
+        """Keep a line, or several joined by line feeds, in one piece."""
 
     def clear(self) -> None:
         """Forget all lines."""
@@ -82,6 +84,7 @@ class Books:
         self.answers: dict[str, Answered] = {}
         self.plans: set[FollowUp] = set()
         self._by_reference: dict[str, str] = {}
+        self._together: list[bytes] | None = None
 
     # Looking
 
@@ -111,6 +114,17 @@ class Books:
         """The plan is carried out, or void."""
         self.plans.discard(follow_up)
         self._write(Line(done=follow_up))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Keep all lines written within in one piece, so that a crash leaves all or none."""
+        self._together = []
+        try:
+            yield
+        finally:
+            lines, self._together = self._together, None
+            if lines and self._journal is not None:
+                self._journal.append(b"\n".join(lines))
 
     def keep_charge(self, charge: Charge) -> None:
         self._write(Line(charge=charge))
@@ -288,8 +302,13 @@ class Books:
         return operation
 
     def _write(self, line: Line) -> None:
-        if self._journal is not None:
-            self._journal.append(_encoder.encode(line))
+        if self._journal is None:
+            return
+        encoded = _encoder.encode(line)
+        if self._together is None:
+            self._journal.append(encoded)
+        else:
+            self._together.append(encoded)
 
 
 def _not_capturable(charge: Charge, now: Millis) -> str | None:

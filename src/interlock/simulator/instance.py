@@ -250,6 +250,12 @@ class SimulatedProvider:
         self, ask: _Ask, behaviour: Behaviour, fault: FaultKind | None, *, heard: bool = True
     ) -> tuple[Reply, tuple[Notice, ...]]:
         """Book it, keep the answer for its key, and plan what follows."""
+        with self.books.together():
+            return self._booked(ask, behaviour, fault, heard)
+
+    def _booked(
+        self, ask: _Ask, behaviour: Behaviour, fault: FaultKind | None, heard: bool
+    ) -> tuple[Reply, tuple[Notice, ...]]:
         books, now, plan = self.books, self._now(), self.dice.plan
         pending = fault is FaultKind.PENDING
         if isinstance(ask.body, ChargeRequest):
