@@ -617,10 +617,10 @@ BUSES = (
         f"{BUS}members_share_the_partitions_evenly_and_none_is_left_out",
     ),
     sharing(
-        "a replaced subscription takes its place back",
+        "a replaced subscription renews its successor's lease",
         "if standing is not None and standing.session != me.session:",
         "if standing is None and me.session < 0:",
-        f"{BUS}replaced_subscription_neither_receives_nor_commits_nor_takes_its_place_back",
+        f"{BUS}replaced_subscription_does_not_keep_its_successor_alive",
     ),
     sharing(
         "a member that lost its lease is gone for good",
@@ -649,6 +649,20 @@ BUSES = (
         "            partition.published_at.append(now)\n        self._wakeups.wake(topic)",
         "            partition.published_at.append(now)",
         f"{BUS}receive_waits_for_the_first_record_and_returns_at_once_when_it_is_published",
+    ),
+    memory(
+        "bus",
+        "joining wakes nobody",
+        "        self._wakeups.wake(topic)\n        return joined",
+        "        return joined",
+        f"{BUS}waiting_member_makes_room_for_one_that_joins_within_half_a_second",
+    ),
+    memory(
+        "bus",
+        "giving a partition up wakes nobody",
+        "                self._received.pop(number, None)\n                self._wakeups.wake(self._topic.name)\n",
+        "                self._received.pop(number, None)\n",
+        f"{BUS}waiting_member_makes_room_for_one_that_joins_within_half_a_second",
     ),
     memory(
         "bus",
@@ -722,10 +736,10 @@ BUSES = (
     ),
     memory(
         "bus",
-        "a replaced subscription takes its place back",
+        "a replaced subscription renews its successor's lease",
         "        if member is not None and member.session != self._session:\n            return False\n",
         "",
-        f"{BUS}replaced_subscription_neither_receives_nor_commits_nor_takes_its_place_back",
+        f"{BUS}replaced_subscription_does_not_keep_its_successor_alive",
     ),
     memory(
         "bus",
@@ -790,8 +804,8 @@ DOCUMENT_STORES = (
     sqlite(
         "documents",
         "another tenant's documents are found",
-        'conditions = ["tenant = ?", "id >= ?"]',
-        'conditions = ["? <> \'\'", "id >= ?"]',
+        'conditions = ["tenant = ?"]',
+        "conditions = [\"? <> ''\"]",
         f"{DOCUMENTS}document_of_another_tenant_is_none_and_not_found",
     ),
     sqlite(
@@ -833,9 +847,16 @@ DOCUMENT_STORES = (
     sqlite(
         "documents",
         "id_from is left out",
-        '"id >= ?"]',
-        '"? IS NOT NULL"]',
+        'else "id >= ?")',
+        'else "? IS NOT NULL")',
         f"{DOCUMENTS}id_from_is_the_lowest_id_found",
+    ),
+    sqlite(
+        "documents",
+        "before leaves out id_from",
+        "values.append(id_from if before is None else max(before, id_from))",
+        "values.append(id_from if before is None else before)",
+        f"{DOCUMENTS}id_from_also_limits_the_page_before_an_id",
     ),
     sqlite(
         "documents",

@@ -225,6 +225,20 @@ async def test_replaced_subscription_neither_receives_nor_commits_nor_takes_its_
     assert ids(await new.receive()) == ["evt_000007"]
 
 
+async def test_replaced_subscription_does_not_keep_its_successor_alive(buses: Buses, clock: ManualClock) -> None:
+    await buses.bus.publish(TOPIC, [message(number) for number in range(6)])
+    old = await join(buses.bus, "a")
+    vanished = await join(buses.other, "a")
+    assert len(await vanished.receive()) == 6
+    clock.advance(LEASE_S / 2)
+    assert await old.receive() == []
+    heir = await join(buses.other, "b")
+    assert await heir.receive() == []
+    clock.advance(LEASE_S / 2)
+    assert await old.receive() == []
+    assert len(await heir.receive()) == 6
+
+
 # -- receive ------------------------------------------------------------------------------------------------------------
 
 
@@ -522,6 +536,20 @@ async def test_order_per_key_holds_over_a_rebalance_mid_batch(buses: Buses) -> N
         done += await drain(second, limit=7)
     assert sorted(ids(done)) == sorted(ids_of(spread(120, keys=24)))
     assert_ordered_per_key(done)
+
+
+async def test_waiting_member_makes_room_for_one_that_joins_within_half_a_second(
+    buses: Buses, clock: ManualClock
+) -> None:
+    first = await join(buses.bus, "a")
+    waiting = [asyncio.create_task(first.receive(wait_s=LEASE_S))]
+    await clock.run_for(1)
+    second = await join(buses.other, "b")
+    waiting.append(asyncio.create_task(second.receive(wait_s=LEASE_S)))
+    await clock.run_for(0.5)
+    await buses.bus.publish(TOPIC, spread(80))
+    await clock.run_for(0.5)
+    assert [len(partitions(task.result())) for task in waiting] == [4, 4]
 
 
 async def test_partitions_of_a_closed_member_go_to_the_others_at_once(buses: Buses) -> None:

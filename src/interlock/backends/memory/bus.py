@@ -83,9 +83,11 @@ class MemoryBus:
 
     async def subscribe(self, topic: str, *, group: str, member: str) -> MemorySubscription:
         followed = self._topic(topic)
-        return MemorySubscription(
+        joined = MemorySubscription(
             followed, followed.group(group), member, self._clock, self._wakeups, self._member_lease_ms
         )
+        self._wakeups.wake(topic)
+        return joined
 
     async def lag(self, topic: str, *, group: str) -> int:
         followed = self._topic(topic)

@@ -74,15 +74,15 @@ class SqliteDocuments:
         def job(db: Connection) -> list[tuple[Any, ...]]:
             lead = _rarest(db, table, tenant, where) if len(where) > 1 else None
             # A plus keeps SQLite from using an index for that condition.
-            conditions = ["tenant = ?", "id >= ?"]
+            conditions = ["tenant = ?"]
             conditions += [f"{'' if lead in (None, field) else '+'}{_value_of(field)} = ?" for field in where]
-            values: list[Scalar] = [tenant, id_from, *where.values()]
+            values: list[Scalar] = [tenant, *where.values()]
+            # One lower bound only: given two, SQLite starts at the first and walks to the other.
+            conditions.append("id > ?" if before is not None and before >= id_from else "id >= ?")
+            values.append(id_from if before is None else max(before, id_from))
             if after is not None:
                 conditions.append("id < ?")
                 values.append(after)
-            if before is not None:
-                conditions.append("id > ?")
-                values.append(before)
             order = "ASC" if before is not None else "DESC"
             statement = f"{_select(table, ' AND '.join(conditions))} ORDER BY id {order} LIMIT ?"
             return db.execute(statement, (*values, limit)).fetchall()
