@@ -93,8 +93,8 @@ def raw_journal_of(event: Event) -> bytes | None:
     """The journal in an event's facts, as it stands there."""
     if b'"journal"' not in bytes(event.facts):
         return None
-    raw = _decode_facts(event.facts).journal
-    return bytes(raw) or None
+    raw = bytes(_decode_facts(event.facts).journal)
+    return None if raw in (b"", b"null") else raw
 
 
 def journal_of(event: Event) -> Journal | None:
