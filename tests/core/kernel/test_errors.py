@@ -48,7 +48,8 @@ def test_drawing_at_the_head_of_the_module_is_the_tree() -> None:
 
 
 def test_codes_are_stable_words_of_which_no_two_errors_share_one() -> None:
-    codes = [error.code for error in [InterlockError, *descendants(InterlockError)]]
+    everything: list[type[InterlockError]] = [InterlockError, *descendants(InterlockError)]
+    codes = [error.code for error in everything]
     assert len(set(codes)) == len(codes)
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes)
 

@@ -17,7 +17,7 @@ class Collection(NamedTuple):
 
 class Document(NamedTuple):
     id: str
-    """Time-ordered: lists are ordered by it."""
+    """Time-ordered: lists are ordered by it. A tenant's own: the same id of another tenant is another document."""
     tenant: str
     version: int
     fields: Mapping[str, Scalar]

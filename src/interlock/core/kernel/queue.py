@@ -45,6 +45,7 @@ class QueueDepth(NamedTuple):
     leased: int
     dead: int
     oldest_ready_at: Millis | None
+    """Since when the message that waits longest could have been received; None when none is ready."""
 
 
 class Queue(Protocol):
@@ -57,7 +58,10 @@ class Queue(Protocol):
         """Lease up to `limit` messages; wait up to `wait_s` for the first. Nobody else receives them within the lease."""
 
     async def ack(self, queue: str, receipt: str) -> bool:
-        """Done: forget the message. False, and no effect, when the lease was lost to another receiver or it is gone."""
+        """Done: forget the message. False, and no effect, when the lease was lost to another receiver or it is gone.
+
+        A lease that has ended still counts until somebody else receives the message; the last one ends with it.
+        """
 
     async def release(self, queue: str, receipt: str, *, delay_s: float = 0.0) -> bool:
         """Not done: give the message back, receivable after `delay_s`; at `attempts_max` it becomes a dead letter."""
