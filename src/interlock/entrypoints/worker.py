@@ -9,22 +9,33 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from interlock.bootstrap import Platform
 from interlock.core.kernel.bus import Bus, BusMessage, BusRecord, Subscription
 from interlock.core.kernel.clock import Clock
 from interlock.core.kernel.errors import InterlockError, WriteConflict
-from interlock.core.kernel.events import encode_event
+from interlock.core.kernel.events import decode_event, encode_event
 from interlock.core.kernel.feed import START, Feed
 from interlock.core.kernel.queue import Queue, QueueMessage
 from interlock.core.kernel.store import ABSENT, Key, Put, Store
 from interlock.core.kernel.telemetry import Telemetry
+from interlock.core.ledger.projection import fold_records
+from interlock.core.ledger.projection import project as project_journals
+from interlock.core.notifications.handlers import handle as apply_notification
+from interlock.core.notifications.model import QUEUE as NOTIFICATIONS
 from interlock.core.payments.ports import Payments
-from interlock.core.payments.sweeping import due_payments, sweep_payment
+from interlock.core.payments.projection import project as project_payments
+from interlock.core.payments.sweeping import due_payments, oldest_unknown_s, sweep_payment
+from interlock.core.webhooks.delivering import consume as consume_for_webhooks
+from interlock.core.webhooks.delivering import deliver
+from interlock.core.webhooks.events import project_events
+from interlock.core.webhooks.ports import QUEUE as WEBHOOKS
 
 EVENTS_TOPIC = "events"
 RELAY_POSITION = Key("relay/events", "position")
 BATCH = 200
 PAUSE_AFTER_ERROR_S = 1.0
 SWEEPS_AT_ONCE = 16
+DRAIN_S = 2.0
 
 Step = Callable[[], Awaitable[None]]
 """One bounded piece of work; waits a moment itself when there is none."""
@@ -36,10 +47,15 @@ class Loop(NamedTuple):
 
 
 async def run(loops: Sequence[Loop], *, stop: asyncio.Event, clock: Clock, telemetry: Telemetry) -> None:
-    """Run every loop until `stop`; each finishes the step it is in."""
-    async with asyncio.TaskGroup() as group:
-        for loop in loops:
-            group.create_task(_forever(loop, stop, clock, telemetry), name=loop.name)
+    """Run every loop until `stop`. Then each may finish its step within DRAIN_S; the rest is interrupted, which is safe."""
+    tasks = [asyncio.create_task(_forever(loop, stop, clock, telemetry), name=loop.name) for loop in loops]
+    try:
+        await stop.wait()
+        await asyncio.wait(tasks, timeout=DRAIN_S)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _forever(loop: Loop, stop: asyncio.Event, clock: Clock, telemetry: Telemetry) -> None:
@@ -187,3 +203,71 @@ class Sweeper:
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     raise outcome
+
+
+def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
+    """Everything one node does by itself. `member` names the node within the consumer groups."""
+    storage, webhooks, notifications = platform.storage, platform.webhooks, platform.notifications
+
+    async def project(records: list[BusRecord]) -> None:
+        events = [decode_event(record.message.value) for record in records]
+        await project_payments(storage.documents, events)
+        await project_journals(storage.documents, events)
+        await project_events(storage.documents, events)
+
+    async def fold(records: list[BusRecord]) -> None:
+        folded = await fold_records(storage.store, records)
+        for refused in folded.refused:
+            storage.telemetry.error("ledger.journal_refused", event_id=refused.event, reason=refused.why)
+
+    async def tell(records: list[BusRecord]) -> None:
+        await consume_for_webhooks(webhooks, records)
+
+    groups = {"read_models": project, "ledger_balances": fold, "webhooks": tell}
+    return (
+        Loop("relay", Relay(storage.store, storage.feed, storage.bus).step),
+        *(
+            Loop(f"consumer.{group}", Consumer(storage.bus, group=group, member=member, consume=consume).step)
+            for group, consume in groups.items()
+        ),
+        Loop(
+            "queue.notifications",
+            QueueWorker(storage.queue, NOTIFICATIONS, lambda message: apply_notification(notifications, message)).step,
+        ),
+        Loop(
+            "queue.webhooks",
+            QueueWorker(storage.queue, WEBHOOKS, lambda message: deliver(webhooks, message)).step,
+        ),
+        Loop("sweeper", Sweeper(platform.payments, interval_s=platform.settings.sweep_interval_s).step),
+        Loop("gauges", Gauges(platform, groups=tuple(groups)).step),
+    )
+
+
+class Gauges:
+    """Measures that nobody passes by: depths, lags, the oldest unknown."""
+
+    def __init__(self, platform: Platform, *, groups: Sequence[str], interval_s: float = 5.0) -> None:
+        self._platform = platform
+        self._groups = groups
+        self._interval_s = interval_s
+
+    async def step(self) -> None:
+        storage, telemetry = self._platform.storage, self._platform.storage.telemetry
+        now = storage.clock.now()
+        for queue in (NOTIFICATIONS, WEBHOOKS):
+            depth = await storage.queue.depth(queue)
+            for state in ("ready", "delayed", "leased", "dead"):
+                telemetry.gauge("interlock_queue_messages", float(getattr(depth, state)), queue=queue, state=state)
+            waiting = 0.0 if depth.oldest_ready_at is None else max(0.0, (now - depth.oldest_ready_at) / 1000)
+            telemetry.gauge("interlock_queue_oldest_ready_seconds", waiting, queue=queue)
+        for group in self._groups:
+            telemetry.gauge(
+                "interlock_bus_lag_messages", float(await storage.bus.lag(EVENTS_TOPIC, group=group)), group=group
+            )
+        engine = self._platform.engine
+        for provider in engine.names():
+            telemetry.gauge(
+                "interlock_provider_breaker_open", float(not engine.is_available(provider)), provider=provider
+            )
+        telemetry.gauge("interlock_unknown_oldest_seconds", await oldest_unknown_s(self._platform.payments))
+        await storage.clock.sleep(self._interval_s)

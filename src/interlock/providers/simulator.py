@@ -175,7 +175,7 @@ class _FollowOn(msgspec.Struct, frozen=True, omit_defaults=True):
 class SimulatorProvider:
     """One instance of the simulated provider, by the name under which it is configured."""
 
-    credential_names = ("api_key",)
+    credential_names: tuple[str, ...] = ("api_key",)
     signing_secret_name = "signing_secret"
 
     def __init__(self, name: str = "simulator", *, lookup_settles_after_ms: Millis = 5_000) -> None:

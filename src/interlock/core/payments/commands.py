@@ -14,16 +14,16 @@ Amount = Annotated[int, Meta(ge=1, le=AMOUNT_MAX, description="Minor units of th
 CurrencyCode = Annotated[
     str,
     Meta(
-        pattern="^[A-Z]{3}$", description="ISO 4217.", extra_json_schema={"enum": sorted(EXPONENTS)}, examples=["EUR"]
+        pattern=r"^[A-Z]{3}\Z", description="ISO 4217.", extra_json_schema={"enum": sorted(EXPONENTS)}, examples=["EUR"]
     ),
 ]
-Token = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,255}$", examples=["tok_approve"])]
-Text = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\u0000-\u001f\u007f]*$")]
-MetadataKey = Annotated[str, Meta(min_length=1, max_length=40, pattern="^[A-Za-z0-9_.-]+$")]
+Token = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,255}\Z", examples=["tok_approve"])]
+Text = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\u0000-\u001f\u007f]*\Z")]
+MetadataKey = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9_.-]+\Z")]
 MetadataValue = Annotated[str, Meta(max_length=500)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=20)]
-ReturnUrl = Annotated[str, Meta(pattern=r"^https?://[^\s\u0000-\u001f\u007f]+$", max_length=2000)]
-ProviderName = Annotated[str, Meta(pattern="^[a-z0-9_]{1,40}$")]
+ReturnUrl = Annotated[str, Meta(pattern=r"^https?://[^\s\u0000-\u001f\u007f]+\Z", max_length=2000)]
+ProviderName = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,40}\Z")]
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -41,7 +41,7 @@ class CardToken(Body, frozen=True):
 class RoutingWish(Body, frozen=True):
     provider: ProviderName | None = None
     """Only this provider; no failover."""
-    rule: Annotated[str, Meta(pattern="^[a-z0-9_]{1,40}$")] | None = None
+    rule: Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,40}\Z")] | None = None
     """The routing rule of this name in the place of the default one."""
 
 

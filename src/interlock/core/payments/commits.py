@@ -109,7 +109,7 @@ async def commit(
         trace=cause.request.trace if cause.request else "",
     )
     await p.store.commit(writes, (event,))
-    for alarm in facts.alarms:
+    for alarm in decision.alarms:  # those of the report have been raised where they were noticed
         p.telemetry.error(f"payment.{alarm}", payment_id=payment.id, attempt_id=cause.attempt, tenant=payment.tenant)
     reply = Reply(note.status, members[note.member]) if note else None
     return Held(payment, item_version + 1), reply

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from interlock.core.kernel import ids
-from interlock.core.kernel.clock import MINUTE, Millis
+from interlock.core.kernel.clock import HOUR, MINUTE, Millis
 from interlock.core.kernel.errors import WriteConflict
 from interlock.core.kernel.providers import Action, CallReport, Outcome, Result
 from interlock.core.kernel.store import Item
@@ -44,6 +44,19 @@ async def due_payments(p: Payments, *, limit: int = 100) -> list[Item]:
         page = await p.store.query_index(DUE_INDEX, f"due/{shard}", upto=until, limit=limit)
         found.extend(page.items)
     return found
+
+
+async def oldest_unknown_s(p: Payments, *, look_at: int = 200) -> float:
+    """Age in seconds of the oldest attempt whose outcome is unknown, among those that are looked into soonest."""
+    now = p.clock.now()
+    oldest = now
+    for shard in range(DUE_SHARDS):
+        page = await p.store.query_index(DUE_INDEX, f"due/{shard}", upto=due_until(now + HOUR), limit=look_at)
+        for item in page.items:
+            for attempt in decode_payment(item.value).attempts:
+                if attempt.outcome is Outcome.UNKNOWN:
+                    oldest = min(oldest, attempt.started_at)
+    return (now - oldest) / 1000
 
 
 async def sweep_payment(p: Payments, item: Item) -> Swept:

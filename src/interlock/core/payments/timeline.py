@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from interlock.core.kernel.clock import rfc3339
@@ -30,7 +28,8 @@ class TimelineEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     alarms: tuple[str, ...] = ()
     exchange: Exchange | None = None
     journal: msgspec.Raw = ABSENT
-    delivery: dict[str, Any] | None = None
+    delivery: msgspec.Raw = ABSENT
+    """A webhook delivery, as GET /v1/webhook_deliveries shows it."""
 
 
 class Timeline(msgspec.Struct, frozen=True):

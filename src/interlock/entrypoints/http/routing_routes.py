@@ -13,7 +13,7 @@ from interlock.core.payments.ports import Payments
 from interlock.core.routing.model import Rule, Wanted, choose
 from interlock.entrypoints.http.routing import Answer, Call, Route
 
-Name = Annotated[str, Meta(pattern="^[a-z0-9_]{1,40}$")]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,40}\Z")]
 
 
 class RuleBody(Body, frozen=True):

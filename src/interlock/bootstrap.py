@@ -1,0 +1,270 @@
+"""Joins the parts: the only file that names every adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets as randomness
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from interlock.backends.local.blobs import FileBlobs
+from interlock.backends.local.clock import SystemClock
+from interlock.backends.local.ids import SystemIds
+from interlock.backends.local.secrets import FileSecrets
+from interlock.backends.outbound.sender import AiohttpWebhookSender
+from interlock.backends.sqlite import bus as sqlite_bus
+from interlock.backends.sqlite import queue as sqlite_queue
+from interlock.backends.sqlite import store as sqlite_store
+from interlock.backends.sqlite.bus import SqliteBus
+from interlock.backends.sqlite.database import Database
+from interlock.backends.sqlite.documents import SqliteDocuments
+from interlock.backends.sqlite.documents import schema as documents_schema
+from interlock.backends.sqlite.queue import SqliteQueue
+from interlock.backends.sqlite.store import SqliteFeed, SqliteStore
+from interlock.backends.telemetry import PlatformTelemetry
+from interlock.backends.tokens.jose import JoseKeys
+from interlock.backends.tokens.signatures import JoseAssertions, JoseTokens
+from interlock.config import ProviderSettings, Settings
+from interlock.core.access.callers import Callers
+from interlock.core.access.claims import OwnIssuer
+from interlock.core.access.model import ExternalIssuer
+from interlock.core.access.ports import Access
+from interlock.core.access.rates import RateLimit, RateLimiter
+from interlock.core.kernel.blobs import Blobs
+from interlock.core.kernel.bus import Bus
+from interlock.core.kernel.clock import Clock
+from interlock.core.kernel.documents import Documents
+from interlock.core.kernel.feed import Feed
+from interlock.core.kernel.ids import Ids
+from interlock.core.kernel.queue import Queue, QueueSpec
+from interlock.core.kernel.secrets import Secret, Secrets
+from interlock.core.kernel.store import Store
+from interlock.core.ledger import projection as ledger_projection
+from interlock.core.notifications.handlers import Notifications
+from interlock.core.notifications.model import QUEUE as NOTIFICATIONS_QUEUE
+from interlock.core.payments import projection as payments_projection
+from interlock.core.payments.decisions import Timing
+from interlock.core.payments.ports import Payments
+from interlock.core.routing.handlers import Rules
+from interlock.core.webhooks import events as webhook_events
+from interlock.core.webhooks.ports import QUEUE_SPEC as WEBHOOKS_QUEUE_SPEC
+from interlock.core.webhooks.ports import Webhooks
+from interlock.core.webhooks.subscriptions import Subscriptions
+from interlock.core.webhooks.traffic import Traffic
+from interlock.providers.engine import ProviderConfig, ProviderEngine
+from interlock.providers.protocol import Provider
+from interlock.providers.reader import NotificationReader, credential
+from interlock.providers.simulator import SimulatorProvider
+from interlock.providers.stripe import StripeProvider
+
+DATABASE_FILE = "interlock.db"
+SECRETS_FILE = "secrets.json"
+BLOBS_FOLDER = "blobs"
+AUDIENCE = "interlock"
+COLLECTIONS = (
+    *payments_projection.COLLECTIONS,
+    *webhook_events.COLLECTIONS,
+    ledger_projection.JOURNALS,
+)
+QUEUES = (QueueSpec(NOTIFICATIONS_QUEUE, lease_s=60.0, attempts_max=25), WEBHOOKS_QUEUE_SPEC)
+PROVIDER_KINDS: Mapping[str, Callable[[str], Provider]] = {"simulator": SimulatorProvider, "stripe": StripeProvider}
+
+
+class Storage(NamedTuple):
+    """What remembers and carries, without anything that calls out: enough for tools that look at stored data."""
+
+    clock: Clock
+    ids: Ids
+    telemetry: PlatformTelemetry
+    database: Database
+    store: Store
+    feed: Feed
+    bus: Bus
+    queue: Queue
+    documents: Documents
+    blobs: Blobs
+    secrets: Secrets
+
+    async def close(self) -> None:
+        await self.database.close()
+        self.telemetry.close()
+
+
+class Platform(NamedTuple):
+    """Everything, joined."""
+
+    settings: Settings
+    storage: Storage
+    engine: ProviderEngine
+    payments: Payments
+    notifications: Notifications
+    webhooks: Webhooks
+    access: Access
+    callers: Callers
+    tokens: JoseTokens
+    issuer: str
+    closers: tuple[Callable[[], Awaitable[Any]], ...]
+
+    async def close(self) -> None:
+        """Let go of everything, what calls out first. What is recorded stays recorded."""
+        for close in self.closers:
+            await close()
+        await self.storage.close()
+
+
+def open_storage(settings: Settings, *, log: BinaryIO | None = None) -> Storage:
+    """Open, or make, the data folder; log lines go to `log` or to standard output.
+
+    Raises StoreUnavailable when it cannot be used.
+    """
+    clock = SystemClock()
+    ids = SystemIds(clock)
+    telemetry = PlatformTelemetry(
+        stream=log,
+        level=settings.log_level,
+        sample_ratio=settings.trace_sample_ratio,
+        otlp_endpoint=settings.otlp_endpoint,
+    )
+    folder = Path(settings.data)
+    schemas = (sqlite_store.SCHEMA, sqlite_bus.SCHEMA, sqlite_queue.SCHEMA, documents_schema(COLLECTIONS))
+    database = Database.open(folder / DATABASE_FILE, schemas=schemas, clock=clock, telemetry=telemetry)
+    return Storage(
+        clock=clock,
+        ids=ids,
+        telemetry=telemetry,
+        database=database,
+        store=SqliteStore(database),
+        feed=SqliteFeed(database, clock=clock),
+        bus=SqliteBus(database, clock),
+        queue=SqliteQueue(database, QUEUES, clock=clock, ids=ids),
+        documents=SqliteDocuments(database, COLLECTIONS),
+        blobs=FileBlobs(folder / BLOBS_FOLDER),
+        secrets=FileSecrets(folder / SECRETS_FILE),
+    )
+
+
+async def keep_credential(storage: Storage, provider: str, name: str, value: str) -> None:
+    """Store a provider's credential under the name its adapter looks for."""
+    await storage.secrets.put(credential(provider, name), [Secret(value)])
+
+
+async def open_platform(settings: Settings, storage: Storage, *, issuer: str) -> Platform:
+    """Join everything. `issuer` is the URL at which this platform is reached and which its tokens name.
+
+    Raises ValueError for providers that lack credentials or have an address we would not call.
+    """
+    clock, ids, telemetry, store = storage.clock, storage.ids, storage.telemetry, storage.store
+    providers = {one.name: PROVIDER_KINDS[one.kind](one.name) for one in settings.providers}
+    engine = ProviderEngine(
+        {
+            one.name: (providers[one.name], await _provider_config(one, providers[one.name], storage.secrets))
+            for one in settings.providers
+        },
+        clock=clock,
+        telemetry=telemetry,
+    )
+    payments = Payments(
+        store=store,
+        gateway=engine,
+        rules=Rules(store, clock),
+        clock=clock,
+        ids=ids,
+        telemetry=telemetry,
+        timing=Timing(
+            attempt_ms=round(settings.attempt_deadline_s * 1000), action_ms=round(settings.action_deadline_s * 1000)
+        ),
+    )
+    sender = AiohttpWebhookSender(clock=clock, allow_loopback=settings.webhook_allow_loopback)
+    access, tokens = _access(settings, storage, issuer)
+    return Platform(
+        settings=settings,
+        storage=storage,
+        engine=engine,
+        payments=payments,
+        notifications=Notifications(
+            payments, storage.documents, storage.queue, NotificationReader(providers, storage.secrets)
+        ),
+        webhooks=Webhooks(
+            store=store,
+            queue=storage.queue,
+            documents=storage.documents,
+            sender=sender,
+            clock=clock,
+            ids=ids,
+            telemetry=telemetry,
+            random=random.random,
+            random_bytes=randomness.token_bytes,
+            subscriptions=Subscriptions(store),
+            traffic=Traffic(),
+            timeout_s=settings.webhook_timeout_s,
+            allow_loopback=settings.webhook_allow_loopback,
+            together=_together,
+        ),
+        access=access,
+        callers=Callers(
+            tokens=tokens,
+            store=store,
+            clock=clock,
+            own=access.own,
+            limiter=RateLimiter(RateLimit(settings.rate_limit_per_s, settings.rate_limit_burst)),
+        ),
+        tokens=tokens,
+        issuer=issuer,
+        closers=(sender.close, engine.close, tokens.close),
+    )
+
+
+def access_of(settings: Settings, storage: Storage, *, issuer: str) -> Access:
+    """The means of client and key administration alone, for the command line."""
+    return _access(settings, storage, issuer)[0]
+
+
+def _access(settings: Settings, storage: Storage, issuer: str) -> tuple[Access, JoseTokens]:
+    external = settings.external_issuer
+    tokens = JoseTokens(
+        storage.secrets,
+        storage.clock,
+        issuer=issuer,
+        external=[
+            ExternalIssuer(
+                external.issuer, external.jwks_uri, external.audience, external.tenant_claim, external.scope_claim
+            )
+        ]
+        if external
+        else (),
+    )
+    access = Access(
+        store=storage.store,
+        secrets=storage.secrets,
+        clock=storage.clock,
+        ids=storage.ids,
+        token_bytes=randomness.token_bytes,
+        tokens=tokens,
+        assertions=JoseAssertions(),
+        keys=JoseKeys(randomness.token_bytes),
+        own=OwnIssuer(issuer, AUDIENCE),
+        assertion_audiences=(issuer, f"{issuer}/oauth/token"),
+    )
+    return access, tokens
+
+
+async def _provider_config(one: ProviderSettings, provider: Provider, secrets: Secrets) -> ProviderConfig:
+    credentials: dict[str, Secret] = {}
+    for name in provider.credential_names:
+        values = await secrets.get(credential(one.name, name))
+        if values:
+            credentials[name] = values[0]
+    return ProviderConfig(
+        name=one.name,
+        base_url=one.base_url,
+        credentials=credentials,
+        connect_timeout_s=one.connect_timeout_s,
+        read_timeout_s=one.read_timeout_s,
+        total_timeout_s=one.total_timeout_s,
+    )
+
+
+async def _together(work: Sequence[Awaitable[Any]]) -> None:
+    await asyncio.gather(*work)
