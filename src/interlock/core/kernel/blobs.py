@@ -10,7 +10,8 @@ class Blobs(Protocol):
         """Store `content` unless `key` is taken: True if stored, False (and nothing changed) if taken.
 
         Durable when it returns. Keys are `/`-separated words of ASCII letters, digits, `-`, `_`, `.`, at most 200
-        characters each and 1000 in all; anything else, an empty word or a word of dots only is Invalid. Of two writers of one key exactly one gets True.
+        characters each and 1000 in all; anything else, an empty word or a word of dots only is Invalid. Of two writers of
+        one key exactly one gets True.
         """
 
     async def get(self, key: str) -> bytes | None:
