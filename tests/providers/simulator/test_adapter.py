@@ -73,7 +73,13 @@ def test_one_table_serves_answers_lookups_and_notifications(status, http, outcom
     document = shown(op, status, metadata={"payment_id": PAYMENT, "tenant": TENANT})
     answered = reply_to(op, http, document)
     found = reply_to(lookup_of(op), 200, document)
-    body = {"object": "notification", "id": "snt_1", "type": "operation.updated", "created_at": NOW, "operation": document}
+    body = {
+        "object": "notification",
+        "id": "snt_1",
+        "type": "operation.updated",
+        "created_at": NOW,
+        "operation": document,
+    }
     raw = signed(json.dumps(body).encode(), NOW, SECRET)
     (news,) = SimulatorProvider().notifications(raw, {"signing_secret": [SECRET]})
     assert answered == found == news.result
@@ -121,7 +127,9 @@ def test_error_answers_prove_only_what_they_say(status, document, outcome, detai
     assert (result.outcome, result.detail) == (outcome, detail)
 
 
-@pytest.mark.parametrize(("given", "wait_s"), [("7", 7.0), ("999999", 3600.0), ("-1", None), ("soon", None), ("", None)])
+@pytest.mark.parametrize(
+    ("given", "wait_s"), [("7", 7.0), ("999999", 3600.0), ("-1", None), ("soon", None), ("", None)]
+)
 def test_rate_limited_says_how_long_to_wait(given, wait_s):
     result = reply_to(operation(), 429, error("rate_limited"), headers={"retry-after": given})
     assert result.retry_after_s == wait_s
@@ -237,7 +245,7 @@ def test_void_names_no_amount_and_takes_none_from_the_answer():
 
 
 def test_operation_on_a_charge_nobody_named_is_not_sent():
-    conversation, result = start(operation(Action.CAPTURE))
+    _, result = start(operation(Action.CAPTURE))
     assert (result.outcome, result.detail) == (Outcome.NOT_SENT, "no_provider_reference")
 
 
@@ -290,7 +298,9 @@ def test_tenant_without_payment_is_not_believed():
     assert (news.tenant, news.payment_id) == (None, None)
 
 
-@pytest.mark.parametrize(("off_ms", "good"), [(0, True), (300_000, True), (301_000, False), (-300_000, True), (-301_000, False)])
+@pytest.mark.parametrize(
+    ("off_ms", "good"), [(0, True), (300_000, True), (301_000, False), (-300_000, True), (-301_000, False)]
+)
 def test_notifications_are_taken_within_five_minutes(off_ms, good):
     document = notification(type="payout.sent")
     if good:

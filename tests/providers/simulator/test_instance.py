@@ -97,7 +97,7 @@ def test_voided_pending_charge_is_never_approved():
     held = answer(charge(provider, token="tok_pending", key="att_1"))[1]["charge"]
     assert answer(follow_on(provider, held, "void"))[0] == 201
     clock.advance(10)
-    status, found = lookup(provider, "att_1")
+    _, found = lookup(provider, "att_1")
     assert (found["status"], found["decline_code"]) == ("declined", "canceled")
     assert provider.books.charges[held].authorized == 0
 
