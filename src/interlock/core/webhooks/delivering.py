@@ -103,13 +103,17 @@ async def deliver(w: Webhooks, message: QueueMessage) -> bool:
 
 async def _fan_out(w: Webhooks, events: Sequence[Event]) -> None:
     await w.subscriptions.refresh()
-    made: list[Delivery] = []
+    fresh: dict[str, Delivery] = {}  # by id: the bus may have an event twice in one batch
     for event in events:
         subscribed = await w.subscriptions.of(event.tenant)
         if not subscribed or event.type not in DELIVERABLE:
             continue
         now = w.clock.now()
-        made.extend(new_delivery(one.endpoint, event, now) for one in subscribed if one.wants(event))
+        for one in subscribed:
+            if one.wants(event):
+                delivery = new_delivery(one.endpoint, event, now)
+                fresh.setdefault(delivery.id, delivery)
+    made = list(fresh.values())
     for start in range(0, len(made), WRITES_MAX):
         await _create(w, made[start : start + WRITES_MAX])
     if made:

@@ -1,0 +1,224 @@
+"""Two workers on one lane, and a platform that dies between any two steps."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from interlock.core.webhooks.delivering import consume
+from interlock.core.webhooks.handlers import retry_delivery
+from interlock.core.webhooks.ports import QUEUE, SendResult
+from tests.core.webhooks.world import OK, REFUSED, TENANT, Killed, World, records, request
+
+LEASES_S = 400
+
+
+async def story(world: World, events) -> None:
+    """What the platform does, from the bus to the last attempt of a payment whose second event fails once."""
+    await consume(world.w, records(events))
+    await world.run_for(20)
+
+
+async def prepared() -> tuple[World, list]:
+    world = World()
+    await world.endpoint()
+    world.merchant.script = [OK, REFUSED]
+    return world, [await world.commit(version=version) for version in (1, 2, 3)]
+
+
+async def test_killed_at_any_step_every_event_still_arrives_in_order():
+    world, events = await prepared()
+    before = world.steps
+    await story(world, events)
+    steps = world.steps - before
+    assert steps > 60
+    doubled = 0
+    for step in range(1, steps + 1):
+        world, events = await prepared()
+        world.steps, world.kill_at = 0, step
+        with pytest.raises(Killed):
+            await story(world, events)
+        world.kill_at = None
+        world.new_process()
+        await consume(world.w, records(events))  # the bus gives again what was not committed
+        await world.run_for(LEASES_S)
+        firsts = list(dict.fromkeys(world.merchant.heard))
+        assert firsts == [event.id for event in events], f"killed at step {step}"
+        assert [delivery.state for delivery in await world.deliveries()] == ["delivered"] * 3, f"killed at step {step}"
+        assert await world.messages_left() == 0, f"killed at step {step}"
+        doubled += len(world.merchant.heard) > 4
+    assert doubled, "killed between the request and its record, it must be sent again"
+
+
+async def test_killed_at_any_step_without_the_bus_repeating_what_was_fanned_out_still_arrives():
+    """Once fan-out has returned, the queue alone carries the work."""
+    world, events = await prepared()
+    await consume(world.w, records(events))
+    before = world.steps
+    await world.run_for(20)
+    steps = world.steps - before
+    for step in range(1, steps + 1):
+        world, events = await prepared()
+        await consume(world.w, records(events))
+        world.steps, world.kill_at = 0, step
+        with pytest.raises(Killed):
+            await world.run_for(20)
+        world.kill_at = None
+        world.new_process()
+        await world.run_for(LEASES_S)
+        firsts = list(dict.fromkeys(world.merchant.heard))
+        assert firsts == [event.id for event in events], f"killed at step {step}"
+        assert [delivery.state for delivery in await world.deliveries()] == ["delivered"] * 3, f"killed at step {step}"
+        assert await world.messages_left() == 0, f"killed at step {step}"
+
+
+async def test_killed_at_any_step_of_a_retry_by_hand_leaves_it_as_it_was_or_sends_it():
+    world = World()
+    await world.endpoint()
+    await world.happen()
+    await world.drain()
+    [delivery] = await world.deliveries()
+    before = world.steps
+    await retry_delivery(world.w, delivery.id, request())
+    steps = world.steps - before
+    for step in range(1, steps + 1):
+        world = World()
+        await world.endpoint()
+        [event] = await world.happen()
+        await world.drain()
+        [delivery] = await world.deliveries()
+        world.steps, world.kill_at = 0, step
+        with pytest.raises(Killed):
+            await retry_delivery(world.w, delivery.id, request())
+        world.kill_at = None
+        await retry_delivery(world.w, delivery.id, request())
+        await world.drain()
+        assert set(world.merchant.heard) == {event.id}
+        assert len(world.merchant.heard) in (2, 3)
+        assert [one.state for one in await world.deliveries()] == ["delivered"]
+
+
+async def test_two_workers_with_the_same_lane_at_once_send_once():
+    world = World()
+    await world.endpoint()
+    [event] = await world.happen()
+    await consume(world.w, records([event]))  # a second message for the same delivery
+    started, finish = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> SendResult:
+        started.set()
+        await finish.wait()
+        return OK
+
+    world.merchant.script = [slow]
+    one, two = await world.queue.receive(QUEUE, limit=2)
+    first = asyncio.create_task(world.handle(one))
+    await started.wait()
+    assert await world.handle(two)
+    finish.set()
+    assert await first
+    assert world.merchant.heard == [event.id]
+    assert await world.messages_left() == 0
+
+
+async def test_two_workers_that_read_the_lane_at_the_same_moment_send_once():
+    world = World()
+    await world.endpoint()
+    events = await world.happen(count=2)
+    await consume(world.w, records(events))
+
+    async def yielding() -> SendResult:
+        for _ in range(30):
+            await asyncio.sleep(0)
+        return OK
+
+    world.merchant.script = [yielding] * 2
+    gate = world.store.query
+
+    async def query(*args, **kwargs):
+        page = await gate(*args, **kwargs)
+        await asyncio.sleep(0)
+        return page
+
+    world.store.query = query
+    messages = await world.queue.receive(QUEUE, limit=4)
+    assert len(messages) == 4
+    await asyncio.gather(*(world.handle(message) for message in messages))
+    await world.run_for(LEASES_S)
+    assert world.merchant.heard == [event.id for event in events]
+    assert "webhook_delivery.result_late" not in world.telemetry.lines
+    assert await world.messages_left() == 0
+
+
+async def test_worker_that_outlives_its_lease_changes_nothing_when_it_comes_back():
+    world = World()
+    await world.endpoint()
+    [event] = await world.happen()
+    started, finish = asyncio.Event(), asyncio.Event()
+
+    async def stuck() -> SendResult:
+        started.set()
+        await finish.wait()
+        return REFUSED
+
+    world.merchant.script = [stuck]
+    [message] = await world.queue.receive(QUEUE)
+    stale = asyncio.create_task(world.handle(message))
+    await started.wait()
+    world.clock.advance(130)  # longer than both leases
+    await world.drain()
+    assert [delivery.state for delivery in await world.deliveries()] == ["delivered"]
+    finish.set()
+    await stale
+    assert world.merchant.heard == [event.id, event.id]
+    [delivery] = await world.deliveries()
+    assert (delivery.state, delivery.attempts_total) == ("delivered", 1)
+    assert "webhook_delivery.result_late" in world.telemetry.lines
+
+
+async def test_leftover_messages_do_not_multiply():
+    """However often a waiting delivery's event is repeated, each attempt is made once and the queue empties."""
+    world = World()
+    await world.endpoint()
+    world.merchant.script = [REFUSED] * 4
+    events = await world.happen(count=2)
+    for _ in range(20):
+        await consume(world.w, records(events))
+        await world.run_for(5)
+    await world.run_for(1200)
+    ids = [event.id for event in events]
+    assert world.merchant.heard == [ids[0]] * 5 + [ids[1]]
+    assert await world.messages_left() == 0
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_many_workers_with_random_interruptions_lose_nothing_and_keep_each_lanes_order(seed):
+    world = World(seed=seed)
+    await world.endpoint()
+    await world.endpoint(url="https://other.example.com/hooks")
+    rng = world.random
+    expected: dict[str, list[str]] = {}
+    for n in range(6):
+        events = await world.happen(aggregate=f"pay_{n}", count=rng.randint(1, 4))
+        expected[f"pay_{n}"] = [event.id for event in events]
+    world.merchant.script = [rng.choice((OK, REFUSED, SendResult(500, None, 1))) for _ in range(30)]
+    for _ in range(60):
+        world.steps, world.kill_at = 0, rng.choice((None, rng.randint(1, 200)))
+        try:
+            messages = await world.queue.receive(QUEUE, limit=rng.randint(1, 5))
+            await asyncio.gather(*(world.handle(message) for message in messages), return_exceptions=False)
+        except Killed:
+            world.new_process()
+        world.clock.advance(rng.choice((0.5, 5, 60)))
+    world.kill_at = None
+    world.new_process()
+    await world.run_for(8 * 3600, every=60)
+    deliveries = await world.deliveries()
+    assert {delivery.state for delivery in deliveries} == {"delivered"}
+    for url in ("https://shop.example.com/hooks", "https://other.example.com/hooks"):
+        heard = [post.event for post in world.merchant.posts if post.url == url]
+        for ids in expected.values():
+            assert list(dict.fromkeys(event for event in heard if event in ids)) == ids
+    assert await world.messages_left() == 0
+    assert TENANT == "ten_1"
