@@ -146,6 +146,10 @@ class HttpApp:
             return 499
         except InterlockError as error:
             status, body, media_type = self._refusal(exchange, scope, error)
+        except asyncio.CancelledError:
+            # The server stops and will not wait longer. With the answer this task is over, as was asked.
+            stopped = OutcomeUnknown("the platform stopped before this request was finished", code="stopped")
+            status, body, media_type = self._refusal(exchange, scope, stopped)
         except Exception as error:
             self._report(exchange, scope, error)
             status, body, media_type = self._refusal(exchange, scope, InterlockError())

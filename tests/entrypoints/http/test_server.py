@@ -1,0 +1,139 @@
+"""The server: ports, limits, and how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from interlock.entrypoints.http import server as module
+from interlock.entrypoints.http.server import HEAD_BYTES_MAX, HttpServer
+from tests.entrypoints.http.example import Example, read_response, request, speak
+
+GOOD = b'{"weight":12,"country":"DE"}'
+
+
+async def test_port_zero_takes_a_free_port_on_loopback_and_says_which():
+    async with HttpServer(Example().app) as port:
+        assert port > 0
+        assert (await speak(port, request("GET", "/healthz"))).status == 200
+
+
+async def test_taken_address_is_an_error_at_once():
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
+        await HttpServer(Example().app, port=taken.getsockname()[1]).start()
+
+
+async def test_stop_lets_the_request_under_way_finish_and_takes_no_more():
+    example, gate = Example(), asyncio.Event()
+    example.then = gate
+    server = HttpServer(example.app)
+    port = await server.start()
+    under_way = asyncio.create_task(speak(port, request(body=GOOD)))
+    while not example.calls:
+        await asyncio.sleep(0)
+    stopping = asyncio.create_task(server.stop())
+    while await _connects(port):
+        await asyncio.sleep(0.01)
+    gate.set()
+    answer = await under_way
+    await stopping
+    assert (answer.status, answer.headers["connection"]) == (201, "close")
+    await server.stop()
+
+
+async def test_stop_cancels_what_does_not_finish_in_time_and_says_it_is_not_known(monkeypatch):
+    monkeypatch.setattr(module, "DRAIN_S", 0)
+    example = Example()
+    example.then = asyncio.Event()
+    server = HttpServer(example.app)
+    port = await server.start()
+    under_way = asyncio.create_task(speak(port, request(body=GOOD)))
+    while not example.calls:
+        await asyncio.sleep(0)
+    await asyncio.wait_for(server.stop(), 5)
+    answer = await asyncio.wait_for(under_way, 5)
+    assert (answer.status, answer.json["code"], answer.headers["retry-after"]) == (503, "stopped", "2")
+
+
+async def test_stop_does_not_wait_for_idle_connections():
+    server = HttpServer(Example().app)
+    port = await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request("GET", "/healthz"))
+    await read_response(reader)
+    await asyncio.wait_for(server.stop(), 3)
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_head_above_its_limit_is_answered_431(served):
+    for padding in (HEAD_BYTES_MAX, 100 * HEAD_BYTES_MAX):
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: test\r\nX-Long: " + b"x" * padding)
+        writer.write(b"\r\n\r\n")
+        line = await reader.readline()
+        assert line == b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+        writer.transport.abort()
+    assert served.example.calls == []
+
+
+async def test_large_body_does_not_count_as_head(served):
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    for _ in range(3):
+        writer.write(request(body=GOOD + b" " * 60_000))
+        assert (await read_response(reader)).status == 201
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [b"", b"GET /heal", request(body=GOOD)[:-5]],
+    ids=["nothing", "half a head", "half a body"],
+)
+async def test_request_that_never_arrives_ends_its_connection(monkeypatch, part):
+    monkeypatch.setattr(module, "ARRIVAL_S", -1.0)
+    example = Example()
+    async with HttpServer(example.app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(part)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+    assert example.calls == []
+
+
+async def test_connection_between_requests_is_not_taken_for_a_slow_one(monkeypatch):
+    example = Example()
+    server = HttpServer(example.app)
+    port = await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request(body=GOOD))
+    await read_response(reader)
+    monkeypatch.setattr(module, "ARRIVAL_S", -1.0)
+    assert server._server is not None
+    await server._server.on_tick(0)
+    writer.write(request(body=GOOD))
+    assert (await read_response(reader)).status == 201
+    writer.close()
+    await server.stop()
+
+
+async def test_garbage_is_answered_400_and_the_connection_closed(served):
+    answer = await speak(served.port, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\r\n" * 3)
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+
+
+async def test_length_and_chunks_together_are_refused_as_smuggling(served):
+    sent = request(body=GOOD, headers={"Transfer-Encoding": "chunked"})
+    assert (await speak(served.port, sent)).status == 400
+    assert served.example.calls == []
+
+
+async def _connects(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
