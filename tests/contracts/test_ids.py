@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from random import Random
 
@@ -29,13 +30,17 @@ def make_ids(request: pytest.FixtureRequest) -> MakeIds:
     return lambda clock: SystemIds(clock, random_bits=all_ones)
 
 
-def at_of(made: str) -> int:
-    """The milliseconds an id says it was made at."""
+def number_of(made: str) -> int:
     alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
     number = 0
     for letter in made.partition("_")[2]:
         number = number * 32 + alphabet.index(letter)
-    return number >> 80
+    return number
+
+
+def at_of(made: str) -> int:
+    """The milliseconds an id says it was made at."""
+    return number_of(made) >> 80
 
 
 def test_id_is_its_prefix_and_twenty_six_characters(make_ids: MakeIds, clock: ManualClock) -> None:
@@ -96,12 +101,11 @@ def test_two_makers_at_the_same_instant_make_different_ids(clock: ManualClock) -
 
 
 def test_next_id_does_not_follow_from_the_last(clock: ManualClock) -> None:
-    first, second = SystemIds(clock), SystemIds(clock)
-    steps = [
-        int.from_bytes(a.encode()) - int.from_bytes(b.encode())
-        for a, b in ((maker.new("x"), maker.new("x")) for maker in (first, second))
-    ]
-    assert steps[0] != steps[1]
+    ids = SystemIds(clock)
+    numbers = [number_of(ids.new("pay")) for _ in range(20)]
+    steps = {later - earlier for earlier, later in itertools.pairwise(numbers)}
+    assert len(steps) == 19
+    assert max(steps) > 2**32
 
 
 def test_seeded_ids_are_the_same_each_time(clock: ManualClock) -> None:
