@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import typer
 
-from interlock.entrypoints.cli import up
+from interlock.entrypoints.cli import clients, ledger, operations, payments, up
 
 app = typer.Typer(
     name="interlock",
     help="A payments platform that cannot move money twice.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_show_locals=False,
-    rich_markup_mode=None,
 )
-app.command()(up.up)
-app.command()(up.token)
+for command in (up.up, up.token, payments.pay, payments.explain, operations.doctor):
+    app.command()(command)
+for name, group in {
+    "payments": payments.payments,
+    "events": payments.events,
+    "webhooks": operations.webhooks,
+    "queue": operations.queue,
+    "ledger": ledger.ledger,
+    "clients": clients.clients,
+    "keys": clients.keys,
+    "secrets": clients.secrets,
+}.items():
+    app.add_typer(group, name=name)
 
 
 def main() -> None:

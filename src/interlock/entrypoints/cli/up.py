@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import urllib.parse
-import urllib.request
-from base64 import b64encode
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 import uvloop
 
 from interlock.core.kernel.errors import InterlockError
 from interlock.entrypoints import local
+from interlock.entrypoints.cli.client import ApiClient, ApiError
 from interlock.entrypoints.cli.options import Data, SettingsFile, fail, out, running, settings_of
 
 DEMO_PAYMENT = '{"amount":1999,"currency":"EUR","payment_method":{"type":"card","token":"tok_approve"}}'
@@ -55,16 +52,7 @@ def up(
 
 def token(data: Data = None) -> None:
     """Print an access token of this machine's client, for curl."""
-    ready = running(data)
-    credentials = b64encode(f"{ready.client_id}:{ready.client_secret}".encode()).decode()
-    request = urllib.request.Request(  # noqa: S310 - the ready file's own address
-        ready.token_url,
-        data=urllib.parse.urlencode({"grant_type": "client_credentials"}).encode(),
-        headers={"Authorization": f"Basic {credentials}"},
-    )
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-            grant = msgspec.json.decode(answer.read())
-    except OSError as error:
-        fail(f"no token: {error}")
-    out.print(grant["access_token"], markup=False)
+        out.print(ApiClient(running(data)).token(), markup=False)
+    except ApiError as error:
+        fail(str(error))

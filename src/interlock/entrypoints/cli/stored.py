@@ -1,0 +1,51 @@
+"""Stored data for commands that look at it or mend it, whether or not the platform runs on it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from interlock.bootstrap import DATABASE_FILE, Platform, open_platform, open_storage
+from interlock.core.kernel.errors import InterlockError
+from interlock.core.kernel.idempotency import Request
+from interlock.entrypoints.cli.options import fail, settings_of
+
+T = TypeVar("T")
+OFFLINE_ISSUER = "http://127.0.0.1"
+"""No token is issued or read by these commands."""
+ACTOR = "cli"
+
+
+def with_stored(data: Path | None, work: Callable[[Platform], Awaitable[T]]) -> T:
+    """Run `work` on the stored data. Exit status 1, with the reason, for whatever the platform refuses."""
+    try:
+        return asyncio.run(_run(data, work))
+    except InterlockError as error:
+        fail(error.detail or error.reason)
+
+
+async def _run(data: Path | None, work: Callable[[Platform], Awaitable[T]]) -> T:
+    async with _opened(data) as platform:
+        return await work(platform)
+
+
+@asynccontextmanager
+async def _opened(data: Path | None) -> AsyncIterator[Platform]:
+    settings = settings_of(data)
+    if not Path(settings.data, DATABASE_FILE).exists():  # noqa: ASYNC240 - once, before anything runs
+        fail(f"there is no data in {settings.data}")
+    with open(os.devnull, "wb") as nowhere:  # noqa: ASYNC230, PTH123
+        platform = await open_platform(settings, open_storage(settings, log=nowhere), issuer=OFFLINE_ISSUER)
+        try:
+            yield platform
+        finally:
+            await platform.close()
+
+
+def request_of(tenant: str, request_id: str) -> Request:
+    """Who asks, for handlers that want to know."""
+    return Request(tenant, None, "", ACTOR, request_id)
