@@ -33,14 +33,14 @@ from interlock.core.access.model import ExternalIssuer
 from interlock.core.access.ports import Access
 from interlock.core.access.rates import RateLimit, RateLimiter
 from interlock.core.kernel.blobs import Blobs
-from interlock.core.kernel.bus import Bus
+from interlock.core.kernel.bus import Bus, Prunes
 from interlock.core.kernel.clock import Clock
 from interlock.core.kernel.documents import Documents
 from interlock.core.kernel.feed import Feed
 from interlock.core.kernel.ids import Ids
 from interlock.core.kernel.queue import Queue, QueueSpec
 from interlock.core.kernel.secrets import Secret, Secrets
-from interlock.core.kernel.store import Store
+from interlock.core.kernel.store import DropsExpired, Store
 from interlock.core.ledger import projection as ledger_projection
 from interlock.core.notifications.handlers import Notifications
 from interlock.core.notifications.model import QUEUE as NOTIFICATIONS_QUEUE
@@ -86,6 +86,8 @@ class Storage(NamedTuple):
     documents: Documents
     blobs: Blobs
     secrets: Secrets
+    expiring: DropsExpired
+    pruning: Prunes
 
     async def close(self) -> None:
         await self.database.close()
@@ -130,18 +132,21 @@ def open_storage(settings: Settings, *, log: BinaryIO | None = None) -> Storage:
     folder = Path(settings.data)
     schemas = (sqlite_store.SCHEMA, sqlite_bus.SCHEMA, sqlite_queue.SCHEMA, documents_schema(COLLECTIONS))
     database = Database.open(folder / DATABASE_FILE, schemas=schemas, clock=clock, telemetry=telemetry)
+    store, bus = SqliteStore(database), SqliteBus(database, clock)
     return Storage(
         clock=clock,
         ids=ids,
         telemetry=telemetry,
         database=database,
-        store=SqliteStore(database),
+        store=store,
         feed=SqliteFeed(database, clock=clock),
-        bus=SqliteBus(database, clock),
+        bus=bus,
         queue=SqliteQueue(database, QUEUES, clock=clock, ids=ids),
         documents=SqliteDocuments(database, COLLECTIONS),
         blobs=FileBlobs(folder / BLOBS_FOLDER),
         secrets=FileSecrets(folder / SECRETS_FILE),
+        expiring=store,
+        pruning=bus,
     )
 
 

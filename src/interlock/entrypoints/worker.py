@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from interlock.bootstrap import Platform
-from interlock.core.kernel.bus import Bus, BusMessage, BusRecord, Subscription
-from interlock.core.kernel.clock import Clock
+from interlock.core.kernel.bus import Bus, BusMessage, BusRecord, Prunes, Subscription
+from interlock.core.kernel.clock import MINUTE, Clock, Millis
 from interlock.core.kernel.errors import InterlockError, WriteConflict
 from interlock.core.kernel.events import decode_event, encode_event
 from interlock.core.kernel.feed import START, Feed
 from interlock.core.kernel.queue import Queue, QueueMessage
-from interlock.core.kernel.store import ABSENT, Key, Put, Store
+from interlock.core.kernel.store import ABSENT, DropsExpired, Key, Put, Store
 from interlock.core.kernel.telemetry import Telemetry
 from interlock.core.ledger.projection import fold_records
 from interlock.core.ledger.projection import project as project_journals
@@ -24,6 +24,7 @@ from interlock.core.notifications.handlers import handle as apply_notification
 from interlock.core.notifications.model import QUEUE as NOTIFICATIONS
 from interlock.core.payments.ports import Payments
 from interlock.core.payments.projection import project as project_payments
+from interlock.core.payments.projection import provider_of
 from interlock.core.payments.sweeping import due_payments, oldest_unknown_s, sweep_payment
 from interlock.core.webhooks.delivering import consume as consume_for_webhooks
 from interlock.core.webhooks.delivering import deliver
@@ -36,6 +37,9 @@ BATCH = 200
 PAUSE_AFTER_ERROR_S = 1.0
 SWEEPS_AT_ONCE = 16
 DRAIN_S = 2.0
+EXPIRED_AT_ONCE = 200
+MESSAGES_KEPT: Millis = 10 * MINUTE
+"""On the bus, after every group has passed them: for people who look."""
 
 Step = Callable[[], Awaitable[None]]
 """One bounded piece of work; waits a moment itself when there is none."""
@@ -215,6 +219,20 @@ def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
         await project_journals(storage.documents, events)
         await project_events(storage.documents, events)
 
+    async def note(records: list[BusRecord]) -> None:
+        for record in records:
+            event = decode_event(record.message.value)
+            provider = provider_of(event) or "none"
+            storage.telemetry.count("interlock_payment_events_total", type=event.type, provider=provider)
+            storage.telemetry.info(
+                event.type,
+                event_id=event.id,
+                payment_id=event.aggregate,
+                tenant=event.tenant,
+                provider=provider,
+                trace_id=event.trace[3:35],
+            )
+
     async def fold(records: list[BusRecord]) -> None:
         folded = await fold_records(storage.store, records)
         for refused in folded.refused:
@@ -223,7 +241,7 @@ def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
     async def tell(records: list[BusRecord]) -> None:
         await consume_for_webhooks(webhooks, records)
 
-    groups = {"read_models": project, "ledger_balances": fold, "webhooks": tell}
+    groups = {"read_models": project, "ledger_balances": fold, "webhooks": tell, "log": note}
     return (
         Loop("relay", Relay(storage.store, storage.feed, storage.bus).step),
         *(
@@ -239,8 +257,25 @@ def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
             QueueWorker(storage.queue, WEBHOOKS, lambda message: deliver(webhooks, message)).step,
         ),
         Loop("sweeper", Sweeper(platform.payments, interval_s=platform.settings.sweep_interval_s).step),
+        Loop("janitor", Janitor(storage.clock, storage.expiring, storage.pruning).step),
         Loop("gauges", Gauges(platform, groups=tuple(groups)).step),
     )
+
+
+class Janitor:
+    """Drops what nobody needs any more: expired items, and messages every group has passed."""
+
+    def __init__(self, clock: Clock, expiring: DropsExpired, pruning: Prunes, *, interval_s: float = 60.0) -> None:
+        self._clock = clock
+        self._expiring = expiring
+        self._pruning = pruning
+        self._interval_s = interval_s
+
+    async def step(self) -> None:
+        while await self._expiring.drop_expired(now=self._clock.now(), limit=EXPIRED_AT_ONCE) == EXPIRED_AT_ONCE:
+            await self._clock.sleep(0)
+        await self._pruning.prune(before=self._clock.now() - MESSAGES_KEPT)
+        await self._clock.sleep(self._interval_s)
 
 
 class Gauges:

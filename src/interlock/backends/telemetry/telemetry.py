@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from interlock.backends.telemetry.vocabulary import LATENCY_BUCKETS, LOG_FIELDS, METRICS
 from interlock.core.kernel.telemetry import Field, Span
 
+_OWN_FIELDS = frozenset({"event", "trace_id"})
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _current: ContextVar[_Here | None] = ContextVar("interlock_span", default=None)
 
@@ -89,11 +90,12 @@ class PlatformTelemetry:
         self.count("interlock_alarms_total", event=event)
 
     def _keep_listed(self, _logger: Any, _method: str, line: Any) -> Any:
-        for name in [name for name in line if name != "event" and name not in LOG_FIELDS]:
+        for name in [name for name in line if name not in _OWN_FIELDS and name not in LOG_FIELDS]:
             del line[name]
             self._dropped()
-        here = _current.get()
-        line["trace_id"] = f"{here.trace_id:032x}" if here is not None else ""
+        if "trace_id" not in line:
+            here = _current.get()
+            line["trace_id"] = f"{here.trace_id:032x}" if here is not None else ""
         return line
 
     # -- metrics ------------------------------------------------------------------------------------------------

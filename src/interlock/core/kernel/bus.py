@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from interlock.core.kernel.clock import Millis
+
 
 class BusMessage(NamedTuple):
     id: str
@@ -52,3 +54,10 @@ class Bus(Protocol):
 
     async def lag(self, topic: str, *, group: str) -> int:
         """Messages published and not yet committed by `group`."""
+
+
+class Prunes(Protocol):
+    """Optional ability, of buses that keep messages until they are told."""
+
+    async def prune(self, *, before: Millis) -> int:
+        """Drop messages published before `before` that every group has passed; how many there were."""

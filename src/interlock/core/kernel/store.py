@@ -125,3 +125,10 @@ class Store(Protocol):
 
         `limit` is 1 to 1000.
         """
+
+
+class DropsExpired(Protocol):
+    """Optional ability, of stores that do not drop expired items by themselves."""
+
+    async def drop_expired(self, *, now: Millis, limit: int = 500) -> int:
+        """Drop up to `limit` items whose time is over; how many there were."""

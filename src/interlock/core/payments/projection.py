@@ -45,6 +45,14 @@ class _Data(msgspec.Struct):
     refund: msgspec.Raw = msgspec.Raw()
 
 
+class _Where(msgspec.Struct):
+    provider: str | None
+
+
+class _AtProvider(msgspec.Struct):
+    payment: _Where
+
+
 class _RefundKeys(msgspec.Struct):
     id: str
     status: str
@@ -84,6 +92,13 @@ async def locate(documents: Documents, provider: str, reference: str) -> Located
     """The payment a provider knows as `reference`, if the read model has heard of it yet."""
     document = await documents.get(REFERENCES.name, reference_id(provider, reference), tenant=PLATFORM)
     return _located.decode(document.body) if document else None
+
+
+def provider_of(event: Event) -> str | None:
+    """The provider an event's payment is at; None for events of other things, or before there is one."""
+    if not event.type.startswith(("payment.", "refund.", "dispute.")):
+        return None
+    return _at_provider.decode(event.data).payment.provider
 
 
 def reference_id(provider: str, reference: str) -> str:
@@ -128,6 +143,7 @@ def _disputes(event: Event) -> list[Document]:
     ]
 
 
+_at_provider = msgspec.json.Decoder(_AtProvider)
 _located = msgspec.json.Decoder(Located)
 _data = msgspec.json.Decoder(_Data)
 _snapshot = msgspec.json.Decoder(_Snapshot)

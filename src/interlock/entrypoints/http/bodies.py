@@ -6,7 +6,8 @@ import json
 import re
 import types
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
-from typing import Annotated, Any, NoReturn, Union, get_args, get_origin
+from decimal import Decimal
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
 
@@ -67,34 +68,30 @@ class BodyDecoder:
     def decode(self, raw: bytes) -> Any:
         """Raises Invalid naming the faults."""
         try:
-            body = self._decode(raw)
+            try:
+                body = self._decode(raw)
+            except msgspec.ValidationError as error:
+                return self._second_look(raw, error)
             _refuse_repeated_names(raw.decode())
+            return body
         except _Repeated as repeated:
-            name = repeated.args[0][:100]
-            raise Invalid(
-                faults=(Fault("", "repeated_field", f"the name {name!r} stands twice in one object"),)
-            ) from None
-        except msgspec.ValidationError as error:
-            self._explain(raw, error)
+            fault = Fault("", "repeated_field", f"the name {repeated.args[0][:100]!r} stands twice in one object")
         except UnicodeDecodeError:
-            raise Invalid(faults=(Fault("", "invalid_utf8", "the body is not UTF-8"),)) from None
+            fault = Fault("", "invalid_utf8", "the body is not UTF-8")
         except msgspec.DecodeError as error:
-            raise _malformed(error) from None
+            fault = Fault("", "malformed_json", str(error)[:DETAIL_CHARACTERS_MAX])
         except RecursionError:
-            raise _TOO_DEEP from None
-        return body
+            fault = Fault("", "nesting_too_deep", "the body is nested too deeply")
+        raise Invalid(faults=(fault,))
 
-    def _explain(self, raw: bytes, first: msgspec.ValidationError) -> NoReturn:
-        """The decoder stops at the first fault; a person wants them all."""
+    def _second_look(self, raw: bytes, first: msgspec.ValidationError) -> Any:
+        """The decoder stops at the first fault; a person wants them all. And 12.0 is a whole number in JSON Schema."""
+        msgspec.json.decode(raw)
+        value = _decode_exactly(raw.decode())
         try:
-            value = msgspec.json.decode(raw)
-        except RecursionError:
-            raise _TOO_DEEP from None
-        except UnicodeDecodeError:
-            raise Invalid(faults=(Fault("", "invalid_utf8", "the body is not UTF-8"),)) from None
-        except msgspec.DecodeError as error:
-            raise _malformed(error) from None
-        raise Invalid(faults=faults_of(value, self._kind, first)) from None
+            return msgspec.convert(value, self._kind)
+        except msgspec.ValidationError:
+            raise Invalid(faults=faults_of(value, self._kind, first)) from None
 
 
 def faults_of(value: Any, kind: Any, first: msgspec.ValidationError, *, root: str = "") -> tuple[Fault, ...]:
@@ -203,24 +200,34 @@ def _fault(message: str, root: str) -> Fault:
     return Fault(pointer, code, detail)
 
 
-def _malformed(error: msgspec.DecodeError) -> Invalid:
-    return Invalid(faults=(Fault("", "malformed_json", str(error)[:DETAIL_CHARACTERS_MAX]),))
-
-
-_TOO_DEEP = Invalid(faults=(Fault("", "nesting_too_deep", "the body is nested too deeply"),))
-
-
 class _Repeated(Exception):
     """A name stands twice in one object."""
 
 
-def _object(pairs: list[tuple[str, Any]]) -> None:
-    if len(pairs) > 1:
-        seen = set()
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
                 raise _Repeated(name)
             seen.add(name)
+    return found
 
 
+def _whole(text: str) -> int | float:
+    """A number written with a fraction or an exponent: an int if it is whole, exactly, and not astronomical."""
+    number = Decimal(text)
+    if number.adjusted() <= DIGITS_MAX and number == number.to_integral_value():
+        return int(number)
+    return float(text)
+
+
+def _integer(text: str) -> int | float:
+    return int(text) if len(text) <= DIGITS_MAX else float(text)
+
+
+DIGITS_MAX = 25
+"""A number of more digits is above every limit there is."""
 _refuse_repeated_names = json.JSONDecoder(object_pairs_hook=_object).decode
+_decode_exactly = json.JSONDecoder(object_pairs_hook=_object, parse_float=_whole, parse_int=_integer).decode
