@@ -25,7 +25,7 @@ OWN_ALGORITHM = "ES256"
 FOREIGN_ALGORITHMS = ("ES256", "ES384", "RS256", "PS256", "Ed25519")
 """What other issuers and clients may sign with: asymmetric only, so that a public key can never serve as a shared one."""
 TOKEN_CHARS_MAX = 8_192
-RSA_BITS_MIN = 2_048
+RSA_BITS_MIN, RSA_BITS_MAX = 2_048, 8_192
 KEYS_MAX = 50
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
@@ -149,13 +149,16 @@ def _public_key_fault(jwk: dict[str, Any], position: int) -> Fault | None:
 def _fit_public_key(jwk: dict[str, Any]) -> Key | None:
     if any(member in jwk for member in _PRIVATE) or jwk.get("use", "sig") != "sig":
         return None
+    modulus = str(jwk.get("n", ""))
+    if jwk.get("kty") == "RSA" and not RSA_BITS_MIN <= len(modulus) * 6 <= RSA_BITS_MAX + 12:
+        return None  # before the library spends time on a huge one or warns of a small one
     try:
         key = JWKRegistry.import_key(jwk)
         native: Any = key.public_key  # parsed lazily: a broken key must fail here
     except (JoseError, ValueError, TypeError, KeyError):
         return None
     if isinstance(key, RSAKey):
-        return key if RSA_BITS_MIN <= native.key_size <= 8_192 else None
+        return key if RSA_BITS_MIN <= native.key_size <= RSA_BITS_MAX else None
     if isinstance(key, ECKey):
         return key if key.curve_name in ("P-256", "P-384") else None
     if isinstance(key, OKPKey):

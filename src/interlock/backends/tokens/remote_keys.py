@@ -47,9 +47,11 @@ class RemoteKeys:
     async def keys(self) -> Mapping[str, Key]:
         """By id. Raises Unavailable when there are none young enough to trust and none can be fetched."""
         age = self._age()
-        if age is None or age >= FRESH_S:
+        if age is None or age >= USABLE_S:
             await self._refetch()
             age = self._age()
+        elif age >= FRESH_S:
+            self._begin_fetch()  # nobody waits: an issuer that hangs must not make our callers hang
         if age is None or age >= USABLE_S:
             raise Unavailable("the token's issuer cannot be reached", retry_after_s=5, code="issuer_unavailable")
         return self._keys
@@ -74,15 +76,20 @@ class RemoteKeys:
         return None if self._fetched_at is None else self._clock.monotonic() - self._fetched_at
 
     async def _refetch(self) -> None:
-        """Fetch, unless one fetch was begun within the pause; all who need it wait for the same one."""
-        if self._fetch is None or self._fetch.done():
-            now = self._clock.monotonic()
-            if self._asked_at is not None and now - self._asked_at < REFETCH_PAUSE_S:
-                return
+        """Fetch, or wait for the fetch under way."""
+        self._begin_fetch()
+        if self._fetch is not None and not self._fetch.done():
+            # Shielded: a caller that goes away must not take the fetch from the others.
+            await asyncio.shield(self._fetch)
+
+    def _begin_fetch(self) -> None:
+        """Unless a fetch is under way or one was begun within the pause."""
+        if self._fetch is not None and not self._fetch.done():
+            return
+        now = self._clock.monotonic()
+        if self._asked_at is None or now - self._asked_at >= REFETCH_PAUSE_S:
             self._asked_at = now
             self._fetch = asyncio.ensure_future(self._fetch_once())
-        # Shielded: a caller that goes away must not take the fetch from the others.
-        await asyncio.shield(self._fetch)
 
     async def _fetch_once(self) -> None:
         if self._session is None:

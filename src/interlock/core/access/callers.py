@@ -67,7 +67,7 @@ class Callers:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated("a bearer token is needed", code="token_missing")
-        return await self.verify(token.strip(" "))
+        return await self.verify(token)
 
     async def verify(self, bearer: str) -> Principal:
         """The caller the token speaks for. Raises Unauthenticated saying why not, Unavailable if that cannot be told."""

@@ -8,7 +8,14 @@ import msgspec
 
 from interlock.core.access.audit import PLATFORM, audit_event
 from interlock.core.access.claims import access_claims
-from interlock.core.access.commands import CreateClient, DisableClient, IssueToken, RotateClientSecret, RotateSigningKey
+from interlock.core.access.commands import (
+    CreateClient,
+    DisableClient,
+    IssueToken,
+    RotateClientSecret,
+    RotateSigningKey,
+    checked,
+)
 from interlock.core.access.credentials import new_secret, superseded
 from interlock.core.access.model import Client, ClientSecret
 from interlock.core.access.ports import Access
@@ -39,8 +46,8 @@ class IssuedToken(NamedTuple):
 
 
 async def create_client(a: Access, command: CreateClient, *, actor: str) -> NewClient:
-    """Raises Invalid for an unknown scope or unfit public keys."""
-    scopes = expand(command.scopes)
+    """Raises Invalid for an unknown scope, unfit public keys or a field out of bounds."""
+    scopes = expand(checked(command).scopes)
     if (command.rate_per_s is None) != (command.rate_burst is None):
         raise Invalid(faults=(Fault("/rate_burst", "incomplete", "rate_per_s and rate_burst come together"),))
     if command.public_keys:
@@ -79,7 +86,7 @@ async def rotate_client_secret(
     a: Access, command: RotateClientSecret, *, actor: str, tenant: str | None = None
 ) -> NewClient:
     """A new secret; the old one works for `grace` more. Raises NotFound, Conflict for a client that has none."""
-    held = await load_client(a.store, command.client_id, tenant=tenant)
+    held = await load_client(a.store, checked(command).client_id, tenant=tenant)
     if held.client.public_keys:
         raise Conflict("this client signs assertions and has no secret", code="client_has_keys")
     if held.client.disabled_at is not None:
@@ -103,7 +110,7 @@ async def rotate_client_secret(
 
 async def disable_client(a: Access, command: DisableClient, *, actor: str, tenant: str | None = None) -> Client:
     """No more tokens; those it has are refused within seconds. Safe to repeat: the second time changes nothing."""
-    held = await load_client(a.store, command.client_id, tenant=tenant)
+    held = await load_client(a.store, checked(command).client_id, tenant=tenant)
     if held.client.disabled_at is not None:
         return held.client
     now = a.clock.now()
@@ -157,6 +164,7 @@ async def rotate_signing_key(a: Access, command: RotateSigningKey, *, actor: str
     The audit record comes first: a rotation may be recorded and not carried out (then repeat it), never the reverse.
     Raises WriteConflict when somebody else rotated at the same time and won.
     """
+    checked(command)
     now = a.clock.now()
     keys = await load_keys(a.secrets)
     waiting = next_key(keys, now)

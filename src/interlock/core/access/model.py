@@ -10,7 +10,7 @@ import msgspec
 from interlock.core.access.rates import RateLimit
 from interlock.core.kernel.clock import DAY, MINUTE, Millis
 
-TENANT_PATTERN = "^[A-Za-z0-9_-]{1,64}$"
+TENANT_PATTERN = r"^[A-Za-z0-9_-]{1,64}\Z"
 """A tenant begins partition keys, so it must not hold their separator."""
 ACCESS_TOKEN_LIFETIME: Millis = 15 * MINUTE
 CLOCK_SKEW: Millis = 30_000
