@@ -18,8 +18,20 @@ BAD_BODIES = {
     ),
     "wrong type": (b'{"weight":"12","country":"DE"}', [("/weight", "wrong_type")]),
     "boolean for a number": (b'{"weight":true,"country":"DE"}', [("/weight", "wrong_type")]),
-    "fraction": (b'{"weight":1.0,"country":"DE"}', [("/weight", "wrong_type")]),
-    "exponent": (b'{"weight":1e3,"country":"DE"}', [("/weight", "wrong_type")]),
+    "fraction": (b'{"weight":1.5,"country":"DE"}', [("/weight", "wrong_type")]),
+    "fraction below what a float can hold": (
+        b'{"weight":1999.00000000000000000001,"country":"DE"}',
+        [("/weight", "wrong_type")],
+    ),
+    "above 2^53, as a float would round it": (
+        b'{"weight":9007199254740993.0,"country":"DE"}',
+        [("/weight", "out_of_range")],
+    ),
+    "huge exponent": (b'{"weight":1e200,"country":"DE"}', [("/weight", "wrong_type")]),
+    "exponent beyond numbers": (b'{"weight":1e999999999,"country":"DE"}', [("", "out_of_range")]),
+    "lone surrogate beside a whole number": (b'{"weight":1.0,"country":"\\ud800"}', [("", "malformed_json")]),
+    "malformed behind a fault": (b'{"weight":"1","country":', [("", "malformed_json")]),
+    "name twice and a fault": (b'{"weight":0,"weight":1,"country":"DE"}', [("", "repeated_field")]),
     "null": (b'{"weight":null,"country":"DE"}', [("/weight", "wrong_type")]),
     "negative": (b'{"weight":-1,"country":"DE"}', [("/weight", "out_of_range")]),
     "zero": (b'{"weight":0,"country":"DE"}', [("/weight", "out_of_range")]),
@@ -74,6 +86,14 @@ async def test_bad_body_is_answered_400_naming_each_fault_and_reaches_nobody(ser
     assert [(fault["pointer"], fault["code"]) for fault in answer.json["errors"]] == faults
     assert all(fault["detail"] for fault in answer.json["errors"])
     assert served.example.calls == []
+
+
+@pytest.mark.parametrize(
+    ("text", "weight"), [(b"12.0", 12), (b"1.2e1", 12), (b"1E3", 1000), (b"9007199254740992.0", 2**53)]
+)
+async def test_whole_number_may_be_written_as_json_allows(served, text, weight):
+    answer = await speak(served.port, request(body=b'{"weight":%s,"country":"DE"}' % text))
+    assert (answer.status, answer.json["weight"]) == (201, weight)
 
 
 async def test_at_most_twenty_faults_are_listed(served):

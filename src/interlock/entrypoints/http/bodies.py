@@ -79,7 +79,7 @@ class BodyDecoder:
         except UnicodeDecodeError:
             fault = Fault("", "invalid_utf8", "the body is not UTF-8")
         except msgspec.DecodeError as error:
-            fault = Fault("", "malformed_json", str(error)[:DETAIL_CHARACTERS_MAX])
+            fault = _fault(str(error), "") if "out of range" in str(error) else _malformed(error)
         except RecursionError:
             fault = Fault("", "nesting_too_deep", "the body is nested too deeply")
         raise Invalid(faults=(fault,))
@@ -191,13 +191,18 @@ def _fault(message: str, root: str) -> Fault:
     pointer = root
     if place is not None:
         message = message[: place.start()]
-        pointer += "".join(f"/{escaped(step[1] or step[2])}" for step in _STEP.finditer(place["path"]))
+        known = place["path"].partition("[...]")[0]
+        pointer += "".join(f"/{escaped(step[1] or step[2])}" for step in _STEP.finditer(known))
     missing = _MISSING.search(message)
     if missing is not None:
         pointer += f"/{escaped(missing[1])}"
     code = next((code for words, code in _CODES if words in message), "invalid")
     detail = message.replace("\\Z", "$")[:DETAIL_CHARACTERS_MAX]
     return Fault(pointer, code, detail)
+
+
+def _malformed(error: msgspec.DecodeError) -> Fault:
+    return Fault("", "malformed_json", str(error)[:DETAIL_CHARACTERS_MAX])
 
 
 class _Repeated(Exception):
@@ -223,11 +228,11 @@ def _whole(text: str) -> int | float:
     return float(text)
 
 
-def _integer(text: str) -> int | float:
-    return int(text) if len(text) <= DIGITS_MAX else float(text)
+def _integer(text: str) -> int:
+    return int(text[:DIGITS_MAX])
 
 
 DIGITS_MAX = 25
-"""A number of more digits is above every limit there is."""
+"""A number of more digits is cut to so many: it stays above every limit there is."""
 _refuse_repeated_names = json.JSONDecoder(object_pairs_hook=_object).decode
 _decode_exactly = json.JSONDecoder(object_pairs_hook=_object, parse_float=_whole, parse_int=_integer).decode
