@@ -7,9 +7,7 @@ nothing has to be refilled and an idle client needs no memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import ceil
-from typing import NamedTuple
 
 import msgspec
 
@@ -24,7 +22,7 @@ class RateLimit(msgspec.Struct, frozen=True):
     """Requests at once."""
 
 
-class Allowance(NamedTuple):
+class Allowance(msgspec.Struct, frozen=True, gc=False):
     allowed: bool
     limit: int
     """Requests in a full bucket."""
@@ -48,37 +46,27 @@ class RateLimiter:
 
     def take(self, client_id: str, now: float, limit: RateLimit | None = None) -> Allowance:
         """Count one request at `now` (monotonic seconds). A refused request costs the client nothing."""
-        per_s, burst = (limit or self._default).per_s, (limit or self._default).burst
-        full_at = self._full_at.get(client_id)
-        if full_at is None:
-            if len(self._full_at) >= self._clients_max:
-                self._make_room(now)
-            ahead = 0.0
-        else:
-            ahead = full_at - now
-            if ahead < 0.0:
-                ahead = 0.0
-        spare = (burst - ahead * per_s) + _TOLERANCE_S
+        if limit is None:
+            limit = self._default
+        per_s, burst, buckets = limit.per_s, limit.burst, self._full_at
+        full_at = buckets.get(client_id)
+        if full_at is None and len(buckets) >= self._clients_max:
+            buckets = self._make_room(now)
+        ahead = full_at - now if full_at is not None and full_at > now else 0.0
+        spare = burst - ahead * per_s + _TOLERANCE_S
         if spare < 1.0:
             wait = (1.0 - spare) / per_s
             return Allowance(False, burst, 0, wait, ceil(wait) or 1)
         ahead += 1.0 / per_s
-        self._full_at[client_id] = now + ahead
+        buckets[client_id] = now + ahead
         return Allowance(True, burst, int(spare) - 1, ahead, 0)
-
-    def peek(self, client_id: str, now: float) -> bool:
-        """Whether `take` would allow a request; nothing is counted."""
-        ahead = max(0.0, self._full_at.get(client_id, now) - now)
-        return self._default.burst - ahead * self._default.per_s + _TOLERANCE_S >= 1.0
 
     def __len__(self) -> int:
         return len(self._full_at)
 
-    def _make_room(self, now: float) -> None:
+    def _make_room(self, now: float) -> dict[str, float]:
         held = {client: full_at for client, full_at in self._full_at.items() if full_at > now}
         if len(held) >= self._clients_max:
             held = dict(list(held.items())[self._clients_max // 4 :])
         self._full_at = held
-
-
-Take = Callable[[str], Allowance]
+        return held
