@@ -228,3 +228,13 @@ async def test_one_request_too_many_at_once_is_answered_503():
     assert (await first).status == 201
     assert (await speak(port, request(body=GOOD))).status == 201
     await server.stop()
+
+
+async def test_endpoint_may_say_itself_how_its_answer_is_kept(served):
+    served.example.then = Answer(200, b"{}", {"Cache-Control": "public, max-age=60"})
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(request(body=GOOD))
+    head = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    assert head.lower().count(b"cache-control:") == 1
+    assert b"cache-control: public, max-age=60" in head

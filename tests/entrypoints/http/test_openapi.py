@@ -106,3 +106,9 @@ def test_document_ends_with_a_newline_and_is_readable():
     text = encode_document(DOCUMENT).decode()
     assert text.endswith("}\n")
     assert '\n "paths": {' in text
+
+
+def test_status_that_is_an_answer_and_a_problem_shows_both_contents():
+    document = openapi_document([_route(answers={200: None, 400: dict[str, str]}, operation_id="y")])
+    content = document["paths"]["/x"]["get"]["responses"]["400"]["content"]
+    assert set(content) == {"application/json", "application/problem+json"}

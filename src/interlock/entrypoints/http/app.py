@@ -92,7 +92,7 @@ class _Service:
 class _Exchange:
     """What is learned of one request on its way, for the answer's head."""
 
-    __slots__ = ("headers", "match", "more", "request_id", "unread")
+    __slots__ = ("headers", "match", "may_be_cached", "more", "request_id", "unread")
 
     def __init__(self, headers: dict[bytes, bytes], request_id: str) -> None:
         self.headers = headers
@@ -101,6 +101,8 @@ class _Exchange:
         """Headers of the answer, whatever it will be."""
         self.match: Match | None = None
         self.unread = True
+        self.may_be_cached = False
+        """The endpoint said itself how its answer may be kept."""
 
 
 class HttpApp:
@@ -139,7 +141,9 @@ class HttpApp:
             answer = await self._answer(exchange, scope, receive)
             status, body, media_type = answer.status, answer.body, answer.media_type
             if answer.headers:
-                exchange.more.extend(_safe(answer.headers.items()))
+                own = _safe(answer.headers.items())
+                exchange.may_be_cached = any(name == b"cache-control" for name, _ in own)
+                exchange.more += own
             if body is not None and type(body) is not bytes:
                 body = _encode(body)
         except Disconnected:
@@ -268,6 +272,8 @@ async def _send(
     more = exchange.more
     more.append((b"x-request-id", exchange.request_id.encode()))
     more += _ALWAYS
+    if not exchange.may_be_cached:
+        more.append((b"cache-control", b"no-store"))
     if body is not None:
         more.append((b"content-type", _MEDIA_TYPES.get(media_type) or media_type.encode("latin-1")))
         more.append((b"content-length", b"%d" % len(body)))
@@ -337,6 +343,6 @@ async def _refuse_protocol(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close", "code": 1000})
 
 
-_ALWAYS: Headers = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+_ALWAYS: Headers = [(b"x-content-type-options", b"nosniff")]
 _MEDIA_TYPES = {JSON: JSON.encode(), PROBLEM: PROBLEM.encode()}
 _encode = msgspec.json.Encoder().encode

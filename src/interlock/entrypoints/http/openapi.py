@@ -36,7 +36,7 @@ TAGS = {
     "webhooks": "Where events are delivered, and what became of each delivery.",
     "routing": "Which provider a payment goes to.",
     "notifications": "For providers.",
-    "access": "Tokens and keys.",
+    "oauth": "Tokens and keys.",
     "operations": "Health, metrics and this document.",
 }
 WITH_RETRY_AFTER = frozenset({429, 503})
@@ -164,7 +164,11 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
         for status, answer in sorted(route.answers.items())
     }
     for status in problem_statuses(route):
-        if status not in route.answers:
+        if status in route.answers:
+            responses[str(status)].setdefault("content", {})[PROBLEM] = {
+                "schema": {"$ref": "#/components/schemas/Problem"}
+            }
+        else:
             responses[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
     operation["responses"] = responses
     return operation
