@@ -662,7 +662,7 @@ BUSES = (
         "giving a partition up wakes nobody",
         "                self._received.pop(number, None)\n                self._wakeups.wake(self._topic.name)\n",
         "                self._received.pop(number, None)\n",
-        f"{BUS}waiting_member_makes_room_for_one_that_joins_within_half_a_second",
+        f"{BUS}waiting_member_takes_partitions_given_up_within_half_a_second",
     ),
     memory(
         "bus",

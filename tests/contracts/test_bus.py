@@ -526,10 +526,11 @@ async def test_order_per_key_holds_over_a_rebalance_mid_batch(buses: Buses) -> N
     done: list[BusRecord] = []
     await buses.bus.publish(TOPIC, spread(120, keys=24))
     first = await join(buses.bus, "a")
-    batch = await first.receive(limit=30)
+    batch = await first.receive(limit=200)
     done += batch[:11]
     await first.commit(batch[:11])
     second = await join(buses.other, "b")
+    await buses.bus.publish(TOPIC, spread(120, keys=24, first=120))
     ahead = await first.receive(limit=7)
     for _ in range(3):
         done += await drain(second, limit=7)
@@ -539,7 +540,7 @@ async def test_order_per_key_holds_over_a_rebalance_mid_batch(buses: Buses) -> N
     for _ in range(4):
         done += await drain(first, limit=7)
         done += await drain(second, limit=7)
-    assert sorted(ids(done)) == sorted(ids_of(spread(120, keys=24)))
+    assert sorted(ids(done)) == sorted(ids_of(spread(240, keys=24)))
     assert_ordered_per_key(done)
 
 
@@ -547,14 +548,28 @@ async def test_waiting_member_makes_room_for_one_that_joins_within_half_a_second
     buses: Buses, clock: ManualClock
 ) -> None:
     first = await join(buses.bus, "a")
-    waiting = [asyncio.create_task(first.receive(wait_s=LEASE_S))]
+    waiting = asyncio.create_task(first.receive(wait_s=LEASE_S))
     await clock.run_for(1)
     second = await join(buses.other, "b")
-    waiting.append(asyncio.create_task(second.receive(wait_s=LEASE_S)))
     await clock.run_for(0.5)
+    waiting.cancel()
     await buses.bus.publish(TOPIC, spread(80))
+    assert len(partitions(await drain(second))) == 4
+
+
+async def test_waiting_member_takes_partitions_given_up_within_half_a_second(buses: Buses, clock: ManualClock) -> None:
+    await buses.bus.publish(TOPIC, spread(80))
+    first = await join(buses.bus, "a")
+    held = await first.receive(limit=40)
+    second = await join(buses.other, "b")
+    waiting = asyncio.create_task(second.receive(wait_s=LEASE_S))
+    await clock.run_for(1)
+    assert not waiting.done()
+    await first.commit(held)
+    await first.receive(limit=1)
     await clock.run_for(0.5)
-    assert [len(partitions(task.result())) for task in waiting] == [4, 4]
+    assert waiting.done()
+    assert await waiting
 
 
 async def test_partitions_of_a_closed_member_go_to_the_others_at_once(buses: Buses) -> None:
