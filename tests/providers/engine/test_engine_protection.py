@@ -135,7 +135,7 @@ async def test_exchange_keeps_named_fields_and_no_secret():
     (exchange,) = report.exchanges
     assert exchange.request == '{"attempt_id":"att_1","amount":1999}'
     assert exchange.reply is not None
-    assert exchange.reply.startswith('{"outcome":"approved","id":"pp_1","amount":1999,"currency":"EUR","message":')
+    assert exchange.reply.startswith('{"id":"pp_1","outcome":"approved","amount":1999,"currency":"EUR","message":')
     for leak in ("4242 4242", "tok_visa_secret", SECRET, "secret_9", "a@b.c", "s=1"):
         assert leak not in repr(exchange)
     assert (exchange.method, exchange.url, exchange.phase) == ("POST", "http://127.0.0.1:9/commit", "commit")

@@ -50,6 +50,13 @@ def test_unlisted_fields_are_dropped_at_every_depth():
     assert kept == {"id": "pi_1", "latest_charge": {"id": "ch_1"}, "data": [{"status": "ok"}]}
 
 
+@pytest.mark.parametrize(
+    "value", [None, True, 5, 1.5, "s", 10**11, [], {}, [1, "a", None], [{"id": "x"}], {"id": {"id": 1}}]
+)
+def test_listed_field_is_kept_whatever_it_holds(value):
+    assert json.loads(redact(json.dumps({"status": value}).encode())) == {"status": value}
+
+
 def test_form_keeps_listed_fields_by_the_innermost_name():
     body = b"amount=1999&payment_method=pm_1&metadata%5Battempt_id%5D=att_1&metadata%5Bemail%5D=a%40b.c&expand%5B%5D=x"
     assert redact(body) == "amount=1999&metadata[attempt_id]=att_1"
