@@ -8,12 +8,12 @@ import hmac
 import itertools
 import json
 
+import msgspec
 import pytest
 
 from interlock.core.kernel.bus import BusMessage, BusRecord
 from interlock.core.kernel.clock import DAY, HOUR, rfc3339
 from interlock.core.kernel.errors import StoreUnavailable
-from interlock.core.kernel.store import Key
 from interlock.core.webhooks.commands import UpdateEndpoint
 from interlock.core.webhooks.delivering import consume, deliver, fan_out
 from interlock.core.webhooks.handlers import delete_endpoint, load_endpoint, update_endpoint
@@ -437,10 +437,12 @@ async def test_finished_delivery_may_be_dropped_after_thirty_days_and_an_open_on
     await world.happen(aggregate="pay_1")
     await world.happen(aggregate="pay_2")
     await world.drain()
-    items = [
-        (await world.store.query(f"{TENANT}/dlv/{aggregate}")).items[0].expires_at for aggregate in ("pay_1", "pay_2")
+    [delivered, waiting] = [
+        (await world.store.query(f"{TENANT}/dlv/{aggregate}")).items[0] for aggregate in ("pay_1", "pay_2")
     ]
-    assert items == [world.clock.now() + 30 * DAY, None]
+    assert [delivered.expires_at, waiting.expires_at] == [world.clock.now() + 30 * DAY, None]
+    assert sorted(delivered.indexes) == ["webhook_deliveries"]
+    assert sorted(waiting.indexes) == ["webhook_deliveries", "webhook_deliveries_by_status"]
 
 
 async def test_secret_is_in_no_log_repr_event_or_audit_record(world):
@@ -492,13 +494,18 @@ async def test_store_that_fails_when_recording_leaves_the_delivery_to_be_sent_ag
     assert await world.messages_left() == 0
 
 
-async def test_event_missing_from_the_history_is_reported_and_does_not_block_the_lane(world, monkeypatch):
+@pytest.mark.parametrize("damage", ["missing", "another event", "another tenant's"])
+async def test_event_that_is_not_where_it_should_be_is_reported_and_does_not_block_the_lane(world, damage):
     await world.endpoint()
     first, second = await world.happen(count=2)
-    del world.store._histories["pay_1"][1]
+    history = world.store._histories["pay_1"]
+    if damage == "missing":
+        del history[1]
+    elif damage == "another event":
+        history[1] = msgspec.structs.replace(first, id=second.id)
+    else:
+        history[1] = msgspec.structs.replace(first, tenant="ten_2")
     await world.drain()
     assert world.merchant.heard == [second.id]
     assert "webhook.event_missing" in world.telemetry.lines
     assert [delivery.state for delivery in await world.deliveries()] == ["dead", "delivered"]
-    assert (await world.store.get(Key(f"{TENANT}/dlv/pay_1", "x"))) is None
-    assert first.id not in world.merchant.heard

@@ -281,7 +281,9 @@ async def test_waiting_delivery_retried_by_hand_goes_now_and_keeps_its_schedule(
     await retry_delivery(world.w, delivery.id, request())
     await world.drain()
     assert len(world.merchant.posts) == 2
-    await world.run_for(40)
+    await world.run_for(25)
+    assert len(world.merchant.posts) == 2
+    await world.run_for(15)
     assert len(world.merchant.posts) == 3
     [delivery] = await world.deliveries()
     assert delivery.state == "delivered"
@@ -430,6 +432,16 @@ async def test_filter_that_few_pass_gives_a_short_page_and_the_means_to_go_on(wo
             break
     assert pages >= 4
     assert len(seen) == 10 and set(seen) < set(ids)
+
+
+async def test_deliveries_of_an_event_are_found_without_looking_at_others(world, monkeypatch):
+    await some_deliveries(world)
+    every = await world.deliveries()
+    monkeypatch.setattr("interlock.core.webhooks.listing.EXAMINED_MAX", 3)
+    for place in (0, 9, 19):
+        page = await find_deliveries(world.w, TENANT, Wanted(event=every[place].event), limit=5)
+        assert len(page.deliveries) == 2
+        assert page.next is None
 
 
 async def test_delivery_view_says_when_the_next_attempt_is_and_what_became_of_each(world):

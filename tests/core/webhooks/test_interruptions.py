@@ -186,6 +186,7 @@ async def test_leftover_messages_do_not_multiply():
     for _ in range(20):
         await consume(world.w, records(events))
         await world.run_for(5)
+        assert await world.messages_left() <= 1
     await world.run_for(1200)
     ids = [event.id for event in events]
     assert world.merchant.heard == [ids[0]] * 5 + [ids[1]]

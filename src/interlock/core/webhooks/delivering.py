@@ -85,8 +85,8 @@ async def deliver(w: Webhooks, message: QueueMessage) -> bool:
         now = w.clock.now()
         if delivery.version < turn.version:
             return True  # it has a message of its own, and whoever finishes it goes on with ours
-        if own and turn.ticket < delivery.ticket and message.attempts == 1:
-            return True  # a leftover: the message with the present ticket is on its way
+        if own and turn.attempts < delivery.attempts_total and message.attempts == 1:
+            return True  # a leftover: whoever made the last attempt has sent, or will send, another
         if delivery.state is DeliveryState.SENDING and now < delivery.lease_until:
             # Somebody is at it. If this message was received before, that may have been us, before a crash.
             return not (own and message.attempts > 1)
@@ -212,7 +212,6 @@ async def _record(w: Webhooks, held: HeldEndpoint, leased: Head, result: SendRes
         before,
         lease_until=0,
         tries=before.tries + 1,
-        ticket=before.ticket + 1,
         attempts=with_attempt(before.attempts, attempt),
         attempts_total=before.attempts_total + 1,
     )

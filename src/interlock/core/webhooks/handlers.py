@@ -174,7 +174,6 @@ async def retry_delivery(w: Webhooks, delivery_id: str, request: Request) -> Del
             delivery,
             state=after(delivery.state, Trigger.REQUESTED),
             due_at=w.clock.now(),
-            ticket=delivery.ticket + 1,
             by_hand=delivery.by_hand or not delivery.is_open,
             tries=delivery.tries if delivery.is_open else 0,
             created_at=delivery.created_at,

@@ -86,8 +86,6 @@ class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
     due_at: Millis
     """Not before this."""
     lease_until: Millis = 0
-    ticket: int = 0
-    """Number of the queue message that may act on it; those with older numbers are leftovers."""
     tries: int = 0
     """Attempts of the present schedule."""
     by_hand: bool = False
@@ -111,7 +109,8 @@ class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
     endpoint: str
     aggregate: str
     version: int
-    ticket: int = 0
+    attempts: int = 0
+    """How many had been made when this was sent. If there are more by now, it is a leftover."""
     postponed: int = 0
     """How often it was put off because the endpoint was busy."""
 
@@ -162,7 +161,9 @@ def new_delivery(endpoint_id: str, event: Event, now: Millis) -> Delivery:
 
 
 def turn_of(delivery: Delivery, *, postponed: int = 0) -> Turn:
-    return Turn(delivery.tenant, delivery.endpoint, delivery.aggregate, delivery.version, delivery.ticket, postponed)
+    return Turn(
+        delivery.tenant, delivery.endpoint, delivery.aggregate, delivery.version, delivery.attempts_total, postponed
+    )
 
 
 def with_attempt(attempts: Sequence[Attempt], attempt: Attempt) -> tuple[Attempt, ...]:
