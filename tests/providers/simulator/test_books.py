@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interlock.simulator.books import Verdict
+from interlock.simulator.model import Status
 from interlock.simulator.server import BooksFile
 from tests.clocks import ManualClock
 from tests.providers.simulator.harness import answer, ask, attempt_id, charge, follow_on, instance
@@ -77,6 +79,16 @@ def test_key_is_forgotten_after_its_lifetime_as_real_providers_do():
     charge(provider, key="att_1")
     assert len(provider.books.charges) == 2
     assert provider.books.operation("att_1").effects == 2
+
+
+def test_charge_is_settled_once():
+    provider = instance()
+    charge(provider, token="tok_pending", key="att_1")
+    waiting = provider.books.operation("att_1")
+    assert provider.books.settle(waiting, Verdict(Status.AUTHORIZED))
+    assert not provider.books.settle(waiting, Verdict(Status.AUTHORIZED))
+    assert not provider.books.settle(waiting, Verdict(Status.DECLINED, "insufficient_funds"))
+    assert (waiting.status, waiting.effects) == ("authorized", 1)
 
 
 def test_captures_in_parts_up_to_what_is_held():
