@@ -172,7 +172,7 @@ def _is_struct(kind: Any) -> bool:
 _PLACE = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 _MISSING = re.compile(r"missing required field `([^`]+)`")
-_CODES = (
+CODES = (
     ("missing required field", "required"),
     ("unknown field", "unknown_field"),
     ("matching regex", "bad_format"),
@@ -196,7 +196,7 @@ def _fault(message: str, root: str) -> Fault:
     missing = _MISSING.search(message)
     if missing is not None:
         pointer += f"/{escaped(missing[1])}"
-    code = next((code for words, code in _CODES if words in message), "invalid")
+    code = next((code for words, code in CODES if words in message), "invalid")
     detail = message.replace("\\Z", "$")[:DETAIL_CHARACTERS_MAX]
     return Fault(pointer, code, detail)
 

@@ -37,6 +37,7 @@ TAGS = {
     "routing": "Which provider a payment goes to.",
     "notifications": "For providers.",
     "oauth": "Tokens and keys.",
+    "events": "What happened, as webhooks tell it.",
     "operations": "Health, metrics and this document.",
 }
 WITH_RETRY_AFTER = frozenset({429, 503})
@@ -129,8 +130,9 @@ class _Schemas:
             schemas, components = msgspec.json.schema_components(wanted, ref_template="#/components/schemas/{name}")
         except TypeError as error:
             raise TypeError(f"{error}; a field that may be absent has the default msgspec.UNSET") from error
-        self._by_kind = [(kind, _portable(schema)) for kind, schema in zip(wanted, schemas, strict=True)]
-        self.components: Json = {name: _portable(schema) for name, schema in components.items()}
+        names = {name: _short(name) for name in components if "." in name}
+        self._by_kind = [(kind, _portable(schema, names)) for kind, schema in zip(wanted, schemas, strict=True)]
+        self.components: Json = {names.get(name, name): _portable(schema, names) for name, schema in components.items()}
         queries = {route.query for route in routes if route.query is not None}
         # A query is not sent as an object: its type stands as parameters and nowhere else.
         self._queries = {query: self.components.pop(self.of(query)["$ref"].rpartition("/")[2]) for query in queries}
@@ -311,16 +313,29 @@ def _described(answer: Any) -> Described:
     return answer if isinstance(answer, Described) else Described(answer)
 
 
-def _portable(schema: Any) -> Any:
-    """The schema with patterns as other languages read them."""
+def _portable(schema: Any, names: Mapping[str, str]) -> Any:
+    """The schema with patterns as other languages read them, and `names` of components replaced."""
     if isinstance(schema, Mapping):
-        return {
-            key: value.replace("\\Z", "$") if key == "pattern" and isinstance(value, str) else _portable(value)
-            for key, value in schema.items()
-        }
+        return {key: _portable_member(key, value, names) for key, value in schema.items()}
     if isinstance(schema, list | tuple):
-        return [_portable(value) for value in schema]
+        return [_portable(value, names) for value in schema]
     return schema
+
+
+def _portable_member(key: str, value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, str) and key == "pattern":
+        return value.replace("\\Z", "$")
+    if isinstance(value, str) and key == "$ref":
+        head, _, name = value.rpartition("/")
+        return f"{head}/{names.get(name, name)}"
+    return _portable(value, names)
+
+
+def _short(name: str) -> str:
+    """Two types of one name are told apart by their feature: interlock.core.payments.views.X is PaymentsX."""
+    modules, _, kind = name.rpartition(".")
+    feature = [word for word in modules.split(".") if word not in ("interlock", "core", "views")]
+    return "".join(word.title().replace("_", "") for word in feature) + kind
 
 
 def _patterns(schema: Any) -> Iterator[str]:
