@@ -107,15 +107,31 @@ def test_probe_given_up_hands_its_place_to_another():
     assert breaker.admit(2) is None
 
 
-def test_late_failure_of_a_call_from_before_the_opening_counts_for_nothing():
+def test_late_failures_of_calls_from_before_the_opening_count_for_nothing():
     breaker = Breaker(SETTINGS)
-    late = breaker.admit(0)
+    late = [breaker.admit(0) for _ in range(10)]
     for _ in range(4):
         call(breaker, 0, failed=True)
-    for _ in range(3):
+    probe = breaker.admit(2)
+    breaker.record(late.pop(), failed=True, now=2)
+    assert breaker.state(2) is BreakerState.HALF_OPEN
+    breaker.record(probe, failed=False, now=2)
+    for _ in range(2):
         call(breaker, 2, failed=False)
-    breaker.record(late, failed=True, now=2)
+    for ticket in late:
+        breaker.record(ticket, failed=True, now=2)
     assert breaker.state(2) is BreakerState.CLOSED
+
+
+def test_late_success_of_a_call_from_before_the_opening_does_not_close_it():
+    breaker = Breaker(SETTINGS)
+    late = [breaker.admit(0) for _ in range(10)]
+    for _ in range(4):
+        call(breaker, 0, failed=True)
+    breaker.admit(2)
+    for ticket in late:
+        breaker.record(ticket, failed=False, now=2)
+    assert breaker.state(2) is BreakerState.HALF_OPEN
 
 
 def test_looking_at_the_state_takes_no_probe():

@@ -7,6 +7,7 @@ import pytest
 from interlock.core.kernel.money import Money
 from interlock.core.kernel.providers import Action, Outcome, Result
 from interlock.core.kernel.secrets import Secret
+from interlock.core.routing.breaker import BreakerSettings, BreakerState
 from interlock.providers.engine import ProviderEngine
 from interlock.providers.protocol import Fault, FaultClass, HttpReply, HttpRequest, Phase
 from interlock.providers.transport import ProviderConfig
@@ -230,6 +231,7 @@ async def test_cancellation_passes_through_and_gives_its_probe_back():
             pass
 
     closed = []
+    clock = ManualClock()
 
     class Watched(PlainProvider):
         def run(self, op, ctx):
@@ -240,16 +242,22 @@ async def test_cancellation_passes_through_and_gives_its_probe_back():
 
     engine = ProviderEngine(
         {"plain": (Watched(), ProviderConfig("plain", "http://127.0.0.1:9", {"key": Secret("k")}))},
-        clock=ManualClock(),
+        clock=clock,
         telemetry=RecordingTelemetry(),
-        transport=Stuck(),
+        transport=ScriptedTransport([Fault(FaultClass.RESET)]),
+        breaker=BreakerSettings(calls_min=1, open_s=1, probes_max=1),
     )
+    await engine.call("plain", operation())
+    clock.advance(1)
+    engine._transport = Stuck()
+    assert engine.health("plain") is BreakerState.HALF_OPEN
     task = asyncio.ensure_future(engine.call("plain", operation()))
     await asyncio.sleep(0.01)
+    assert not engine.is_available("plain")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert closed == [True]
+    assert closed == [True, True]
     assert engine.is_available("plain")
 
 
