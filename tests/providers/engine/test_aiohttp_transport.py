@@ -249,7 +249,7 @@ async def test_proxies_of_the_environment_are_ignored(monkeypatch):
 
 
 async def test_cookies_are_not_kept():
-    server = Server(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n", OK)
+    server = Server(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", OK)
     async with server.running() as url, transport() as real:
         limits = config(url.replace("127.0.0.1", "localhost"))  # for an address, nobody would keep them anyway
         await real.send(post(), limits)
