@@ -33,6 +33,8 @@ from interlock.entrypoints.http.server import HttpServer
 READY_FILE = "ready.json"
 LOG_FILE = "interlock.log"
 TENANT = "ten_local"
+MEMBER = "local"
+"""The folder's lock admits one: after a crash it takes over from itself at once."""
 SIMULATORS = ("simulator", "simulator_b")
 SIMULATOR_START_S = 20.0
 SIMULATOR_STOP_S = 5.0
@@ -99,7 +101,7 @@ async def _serve(
     storage = platform.storage
     await ensure_signing_key(platform.access)
     client_id, client_secret = await _local_client(platform.access, storage)
-    loops = worker.loops(platform, member=f"local-{os.getpid()}")
+    loops = worker.loops(platform, member=MEMBER)
     work = asyncio.create_task(worker.run(loops, stop=stop, clock=storage.clock, telemetry=storage.telemetry))
     try:
         async with HttpServer(api(platform), host=platform.settings.host, port=port):
