@@ -102,7 +102,7 @@ def notices(provider):
 class Line:
     """The adapter, and an engine reduced to carrying requests."""
 
-    def __init__(self, base_url, *, name="simulator_a", read_timeout_s=0.4):
+    def __init__(self, base_url, *, name="simulator_a", read_timeout_s=0.6):
         self.provider = SimulatorProvider(name)
         self.requests = []
         self.replies = []

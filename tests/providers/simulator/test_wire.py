@@ -79,7 +79,7 @@ async def test_wrong_amount_is_said_and_the_right_one_found():
 @pytest.mark.parametrize("action", [Action.AUTHORIZE, Action.CAPTURE, Action.REFUND])
 async def test_fault_is_real_on_the_wire(action, fault, kind, booked):
     async with world(notify=False) as running:
-        line = running.line()
+        line = running.line(read_timeout_s=0.4 if kind is FaultClass.READ_TIMEOUT else 5)
         first = operation(capture=action is Action.REFUND, amount=1000)
         op = first
         if action is not Action.AUTHORIZE:
