@@ -14,6 +14,7 @@ from interlock.core.kernel.clock import DAY, HOUR
 from interlock.core.kernel.errors import InterlockError, WriteConflict
 from interlock.core.kernel.events import encode_event
 from interlock.core.kernel.store import WRITES_MAX
+from interlock.core.ledger import projection
 from interlock.core.ledger.accounts import account_id
 from interlock.core.ledger.projection import (
     JOURNALS,
@@ -255,6 +256,16 @@ async def test_journal_of_an_older_day_that_arrives_late_is_in_its_day_and_in_th
     now = await balances(store, "ten_a")
     assert now.totals.of("EUR", "merchant_payable").credits == 12
     assert now.as_of == T0
+
+
+async def test_more_items_than_a_page_are_all_read(monkeypatch):
+    monkeypatch.setattr(projection, "PAGE", 2)
+    store = memory()
+    journals = [make(n, amount=n, payment=1, at=T0 + n * 40 * DAY) for n in range(1, 6)]
+    journals += [make(n, amount=n, payment=1) for n in range(11, 16)]
+    await fold(store, await write(store, journals))
+    assert (await balances(store, "ten_a")).totals == totals_of(journals, "ten_a")
+    assert (await balances(store, "ten_a", T0)).totals == totals_of(journals, "ten_a", T0)
 
 
 async def test_balances_of_one_tenant_do_not_show_another():

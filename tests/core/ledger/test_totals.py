@@ -24,6 +24,18 @@ def test_totals_do_not_depend_on_order_or_on_where_they_are_cut(journals, order:
     assert left == straight
 
 
+def test_debits_and_credits_are_summed_apart():
+    totals = Totals()
+    for journal in (make(1, amount=1), make(2, "refund_reserved", 1), make(3, amount=2)):
+        totals.add(journal)
+    assert list(totals) == [
+        ("EUR", "merchant_payable", Sums(1, 3)),
+        ("EUR", "provider_receivable:simulator_a", Sums(3, 0)),
+        ("EUR", "refunds_reserved", Sums(0, 1)),
+    ]
+    assert totals.of("EUR", "merchant_payable").net == -2
+
+
 def test_sums_outgrow_64_bits():
     totals = Totals()
     for number in range(3):

@@ -74,8 +74,9 @@ async def test_any_byte_changed_in_a_stored_journal_is_found():
     value = journal_write(journal).value
     for place in range(len(value)):
         store = await written_and_folded()
-        changed = bytes([value[place] ^ 1])
-        await overwrite(store, journal_key(journal), value[:place] + changed + value[place + 1 :])
+        changed = value[:place] + bytes([value[place] ^ 1]) + value[place + 1 :]
+        await store.commit([Delete(journal_key(journal), 1)])
+        await store.commit([Put(journal_key(journal), changed)])
         assert (await findings(store)) & {
             ("journal_altered", journal.id),
             ("journal_unreadable", journal.id),
@@ -171,11 +172,15 @@ async def test_event_with_a_journal_of_another_payment_is_found():
 
 
 @pytest.mark.parametrize("key_of", [day_key, month_key])
-async def test_sum_changed_by_one_unit_is_found(key_of):
+@pytest.mark.parametrize(("debits", "credits"), [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1)])
+async def test_sum_changed_by_one_unit_is_found(key_of, debits, credits):
     store = await written_and_folded()
     key = key_of(STORY[0], 0)
     item = await store.get(key)
-    await overwrite(store, key, item.value.replace(b'"100"', b'"101"', 1))
+    stored = msgspec.json.decode(item.value)
+    known = stored["sums"]["EUR"]["merchant_payable"]
+    stored["sums"]["EUR"]["merchant_payable"] = [str(int(known[0]) + debits), str(int(known[1]) + credits)]
+    await overwrite(store, key, msgspec.json.encode(stored))
     assert await findings(store) == {("balance_wrong", key.sort.split("/")[1])}
 
 
