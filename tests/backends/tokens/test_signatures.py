@@ -238,5 +238,11 @@ def test_public_keys_that_cannot_serve_are_refused(keys):
     assert EC.as_dict(private=True)["d"] not in str(refused.value) + repr(refused.value.faults)
 
 
+def test_private_key_among_the_public_ones_is_named_as_such():
+    with pytest.raises(Invalid) as refused:
+        JoseKeys(scripted_bytes()).check_public_keys(json.dumps({"keys": [PUBLIC, EC.as_dict(private=True)]}))
+    assert ("/public_keys/keys/1", "private_key") in [fault[:2] for fault in refused.value.faults]
+
+
 def test_public_keys_that_can_serve_pass():
     JoseKeys(scripted_bytes()).check_public_keys(json.dumps({"keys": [PUBLIC, PUBLIC | {"kid": "b", "use": "sig"}]}))

@@ -11,6 +11,8 @@ import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from interlock.core.access.model import ClientSecret
 from interlock.core.kernel.clock import Millis
 from interlock.core.kernel.secrets import Secret
@@ -22,8 +24,8 @@ SALT_BYTES = 16
 SECRET_CHARS_MAX = 256
 """Longer text is no secret of ours and is not hashed."""
 
-_NOBODY = ClientSecret("00" * SALT_BYTES, "00" * 32, 0)
-"""Compared with when there is no secret to compare with, so that the time taken does not tell."""
+_NOBODY = ClientSecret("00" * SALT_BYTES, "!" * 64, 0)
+"""Compared with when there is no secret, so that the time taken does not tell; no digest looks like this one."""
 
 
 def new_secret(token_bytes: Callable[[int], bytes], now: Millis) -> tuple[Secret, ClientSecret]:
@@ -35,13 +37,9 @@ def new_secret(token_bytes: Callable[[int], bytes], now: Millis) -> tuple[Secret
 
 def superseded(secrets: Sequence[ClientSecret], fresh: ClientSecret, *, grace: Millis) -> tuple[ClientSecret, ...]:
     """`fresh` and the newest of the old ones, which works for `grace` longer: two at most, however often one rotates."""
-    now = fresh.created_at
-    old = [secret for secret in secrets if _works(secret, now)][:1]
-    if not old or grace <= 0:
+    if not secrets or grace <= 0:
         return (fresh,)
-    ends = now + grace
-    until = ends if old[0].expires_at is None else min(ends, old[0].expires_at)
-    return fresh, ClientSecret(old[0].salt, old[0].digest, old[0].created_at, until)
+    return fresh, msgspec.structs.replace(secrets[0], expires_at=fresh.created_at + grace)
 
 
 def secret_matches(secrets: Sequence[ClientSecret], presented: str, now: Millis) -> bool:
@@ -51,8 +49,7 @@ def secret_matches(secrets: Sequence[ClientSecret], presented: str, now: Millis)
     candidates = [secret for secret in secrets if _works(secret, now)]
     found = False
     for secret in candidates or [_NOBODY]:
-        same = hmac.compare_digest(_digest(secret.salt, presented), secret.digest)
-        found = (same and secret is not _NOBODY) or found
+        found = hmac.compare_digest(_digest(secret.salt, presented), secret.digest) or found
     return found
 
 
