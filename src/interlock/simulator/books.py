@@ -68,6 +68,11 @@ class Line(msgspec.Struct, omit_defaults=True):
     planned: FollowUp | None = None
     done: FollowUp | None = None
     """A plan that was carried out, or came to nothing."""
+    notice: str | None = None
+    """The body of a notification to send."""
+    notice_id: str | None = None
+    told: str | None = None
+    """Id of a notification that was taken."""
 
 
 class Books:
@@ -83,6 +88,8 @@ class Books:
         """Reference -> (reference, kind of the first request, how many came), also of those that were never carried out."""
         self.answers: dict[str, Answered] = {}
         self.plans: set[FollowUp] = set()
+        self.untold: dict[str, bytes] = {}
+        """Notifications that nobody took yet: body by id."""
         self._by_reference: dict[str, str] = {}
         self._together: list[bytes] | None = None
 
@@ -114,6 +121,17 @@ class Books:
         """The plan is carried out, or void."""
         self.plans.discard(follow_up)
         self._write(Line(done=follow_up))
+
+    def announce(self, notice_id: str, body: bytes) -> None:
+        """A notification is to be sent, if need be after a restart."""
+        if notice_id not in self.untold:
+            self.untold[notice_id] = body
+            self._write(Line(notice=body.decode(), notice_id=notice_id))
+
+    def told(self, notice_id: str) -> None:
+        """The notification was taken. Safe to repeat."""
+        if self.untold.pop(notice_id, None) is not None:
+            self._write(Line(told=notice_id))
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -264,6 +282,10 @@ class Books:
             self.plans.add(line.planned)
         if line.done is not None:
             self.plans.discard(line.done)
+        if line.notice is not None and line.notice_id is not None:
+            self.untold[line.notice_id] = line.notice.encode()
+        if line.told is not None:
+            self.untold.pop(line.told, None)
 
     def _reserve(self, charge: Charge, operation: Operation) -> None:
         charge.authorized = charge.amount

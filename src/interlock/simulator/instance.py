@@ -112,6 +112,7 @@ class SimulatedProvider:
         self.books.load(lines)
         for follow_up in self.books.plans:
             self._schedule(follow_up.at, follow_up)
+        self.outbox.extend(Notice(self.name, notice_id, body) for notice_id, body in self.books.untold.items())
 
     def reset(self) -> None:
         """Forget all books and plans, also those that were kept."""
@@ -339,7 +340,9 @@ class SimulatedProvider:
         faults = self.dice.plan.notifications
         now = self._now()
         if telling is Telling.BEFORE_ANSWER:
-            return (self._notice(operation, now),)
+            early = self._notice(operation, now)
+            self.books.announce(early.id, early.body)
+            return (early,)
         if answered and telling is Telling.ONCE and not faults.of_answers:
             return ()
         notice = self._notice(operation, now)
@@ -398,6 +401,7 @@ class SimulatedProvider:
         faults, dice = self.dice.plan.notifications, self.dice
         if dice.happens(faults.drop_rate):
             return
+        self.books.announce(notice.id, notice.body)
         for _ in range(2 if dice.happens(faults.duplicate_rate) else 1):
             wait_ms = faults.delay_ms + (dice.random.random() * faults.jitter_ms if faults.jitter_ms else 0.0)
             if wait_ms:

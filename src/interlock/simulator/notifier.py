@@ -29,11 +29,14 @@ class Notifier:
         now: Callable[[], Millis],
         secrets: Callable[[str], Sequence[Secret]],
         url: str | None,
+        taken: Callable[[Notice], None],
         pauses_s: Sequence[float] = PAUSES_S,
     ) -> None:
-        """`secrets` gives an instance's valid signing secrets. No `url`: nothing is sent."""
+        """`secrets` gives an instance's valid signing secrets. `taken` hears of each notification that arrived, or that
+        nobody wants to hear: without `url` nothing is sent."""
         self._now = now
         self._secrets = secrets
+        self._taken = taken
         self._pauses_s = pauses_s
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(AT_ONCE_MAX)
@@ -56,6 +59,7 @@ class Notifier:
 
     def send(self, notice: Notice) -> None:
         if self.url is None:
+            self._taken(notice)
             return
         if len(self._tasks) >= OPEN_MAX:
             self.given_up += 1
@@ -67,13 +71,14 @@ class Notifier:
     async def send_now(self, notice: Notice) -> None:
         """Return when it was taken, or goes on by itself."""
         if self.url is None:
+            self._taken(notice)
             return
         try:
             taken = await asyncio.wait_for(self._attempt(notice), FIRST_TIMEOUT_S)
         except TimeoutError:
             taken = False
         if taken:
-            self.delivered += 1
+            self._arrived(notice)
         else:
             self.send(notice)
 
@@ -91,11 +96,15 @@ class Notifier:
             async with self._slots:
                 taken = await self._attempt(notice)
             if taken:
-                self.delivered += 1
+                self._arrived(notice)
                 return
             if pause_s is not None:
                 await asyncio.sleep(pause_s)
         self.given_up += 1
+
+    def _arrived(self, notice: Notice) -> None:
+        self.delivered += 1
+        self._taken(notice)
 
     async def _attempt(self, notice: Notice) -> bool:
         """One try, with a fresh timestamp."""

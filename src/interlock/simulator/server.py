@@ -78,6 +78,7 @@ class Simulator:
             now=now,
             secrets=lambda name: self._secrets[name],
             url=settings.notify_url,
+            taken=lambda notice: self.instances[notice.instance].books.told(notice.id),
             pauses_s=settings.notify_pauses_s,
         )
         self._control = Listener(_ControlApp(self), settings.host, settings.port)

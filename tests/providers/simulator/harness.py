@@ -192,6 +192,12 @@ class World:
             assert reply.status == 200, await reply.text()
             return await reply.json()
 
+    async def all_told(self):
+        """Until no notification is on its way."""
+        async with asyncio.timeout(5):
+            while (await self.get("/notifications"))["open"]:
+                await asyncio.sleep(0.01)
+
     async def row(self, op):
         """The books' row of an operation; None if it never arrived."""
         books = await self.get(f"/books?attempt_id={op.attempt_id}")

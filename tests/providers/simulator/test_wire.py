@@ -361,6 +361,26 @@ async def test_restart_with_kept_books_knows_what_was_charged(tmp_path):
         assert (await running.get("/books"))["totals"]["EUR"]["captured"] == 1999
 
 
+async def test_notification_nobody_took_comes_after_a_restart_and_those_taken_do_not(tmp_path):
+    first, second = operation(capture=True), operation(token="tok_late_approval")
+    async with world(books_folder=tmp_path) as running:
+        line = running.line()
+        await line.call(first)
+        await running.all_told()
+        running.merchant.refuse = 1_000
+        await line.call(second)
+        await asyncio.sleep(0.06)
+        assert (await line.call(lookup_of(second))).outcome is Outcome.APPROVED
+    async with world(books_folder=tmp_path) as running:
+        news = await running.merchant.wait_for(2)
+        assert {one.attempt_id for one in news} == {second.attempt_id}
+        assert {one.result.outcome for one in news} == {Outcome.DECLINED, Outcome.APPROVED}
+        await running.all_told()
+    async with world(books_folder=tmp_path) as running:
+        await asyncio.sleep(0.05)
+        assert running.merchant.news == []
+
+
 # The HTTP underneath
 
 
