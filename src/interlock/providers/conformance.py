@@ -54,7 +54,6 @@ class Case(msgspec.Struct, frozen=True):
     """The body of a notification that the operation was approved, with an id of its own for each attempt."""
     sign: Callable[[bytes, Millis, Secret], RawNotification] | None = None
     """A notification with this body as the provider sends it at that time, signed with that secret."""
-    secret_name: str = "webhook_secret"
 
 
 Answerer = Callable[[HttpRequest], "HttpReply | Fault"]
@@ -327,7 +326,7 @@ def check_notifications_are_verified_before_they_are_read(case: Case) -> None:
     op = operations(case)[0]
     body = case.news(op)
     good = case.sign(body, NOW, secret)
-    valid = {case.secret_name: [secret, older]}
+    valid = {case.provider.signing_secret_name: [secret, older]}
     (news,) = _accepted(case, good, valid, "a genuine notification")
     assert news.id and _accepted(case, good, valid, "a repeat")[0].id == news.id, "a repeat cannot be recognised"
     other = case.sign(case.news(operations(case)[1]), NOW, secret)
@@ -341,7 +340,7 @@ def check_notifications_are_verified_before_they_are_read(case: Case) -> None:
         "empty headers": (good._replace(headers=dict.fromkeys(good.headers, "")), valid),
         "nonsense headers": (good._replace(headers=dict.fromkeys(good.headers, "t=x,v1=é;=\x00,")), valid),
         "another's secret": (case.sign(body, NOW, strange), valid),
-        "no secret configured": (good, {case.secret_name: []}),
+        "no secret configured": (good, {case.provider.signing_secret_name: []}),
         "no secret at all": (good, {}),
         "one of an hour ago": (good._replace(received_at=NOW + HOUR), valid),
         "one of tomorrow": (good._replace(received_at=NOW - DAY), valid),
@@ -372,7 +371,7 @@ def check_signed_garbage_is_invalid(case: Case) -> None:
     for body in (b"", b"\xff", b"{", b"null", b"[]", b"5", b"[" * 100_000, b'{"id":5}'):
         raw = case.sign(body, NOW, secret)
         try:
-            case.provider.notifications(raw, {case.secret_name: [secret]})
+            case.provider.notifications(raw, {case.provider.signing_secret_name: [secret]})
         except (Invalid, Unauthenticated):
             continue
         except Exception as error:

@@ -87,7 +87,6 @@ class StripeProvider:
 
     credential_names: tuple[str, ...] = ("secret_key",)
     signing_secret_name = "webhook_secret"
-    secret_names = ("webhook_secret",)
 
     def __init__(self, name: str = "stripe", *, multicapture: bool = False) -> None:
         self.name = name
@@ -115,7 +114,7 @@ class StripeProvider:
 
     def notifications(self, raw: RawNotification, secrets: Mapping[str, list[Secret]]) -> list[Notification]:
         """See `Provider.notifications`. The secret is `webhook_secret`; Stripe signs with each valid one."""
-        verify(raw, secrets.get("webhook_secret", []))
+        verify(raw, secrets.get(self.signing_secret_name, []))
         return read_event(raw.body)
 
     def _authorize(self, op: Operation, ctx: Context) -> Conversation:

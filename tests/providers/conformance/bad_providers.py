@@ -34,6 +34,7 @@ STATUS = {"done": Outcome.APPROVED, "refused": Outcome.DECLINED, "working": Outc
 class GoodProvider:
     name = "good"
     credential_names = ("key",)
+    signing_secret_name = "webhook_secret"
     capabilities = Capabilities(frozenset(Action), frozenset({"card"}), None)
 
     def run(self, op, ctx):

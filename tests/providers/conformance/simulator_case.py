@@ -61,5 +61,4 @@ def case():
         token="tok_approve",
         news=news,
         sign=sign,
-        secret_name="signing_secret",
     )

@@ -41,6 +41,7 @@ class PlainProvider:
     """JSON in, JSON out: {"outcome", "amount", "currency", "id"}. Careless on purpose: it believes whatever it reads."""
 
     credential_names = ("key",)
+    signing_secret_name = "webhook_secret"
     capabilities = Capabilities(frozenset(Action), frozenset({"card"}), None)
 
     def __init__(
