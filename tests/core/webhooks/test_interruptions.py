@@ -6,9 +6,13 @@ import asyncio
 
 import pytest
 
+from interlock.backends.sqlite.database import Database
+from interlock.backends.sqlite.store import SCHEMA, SqliteStore
 from interlock.core.webhooks.delivering import consume
 from interlock.core.webhooks.handlers import retry_delivery
+from interlock.core.webhooks.listing import Wanted, find_deliveries, find_delivery
 from interlock.core.webhooks.ports import QUEUE, SendResult
+from tests.clocks import ManualClock
 from tests.core.webhooks.world import OK, REFUSED, TENANT, Killed, World, records, request
 
 LEASES_S = 400
@@ -222,4 +226,27 @@ async def test_many_workers_with_random_interruptions_lose_nothing_and_keep_each
         for ids in expected.values():
             assert list(dict.fromkeys(event for event in heard if event in ids)) == ids
     assert await world.messages_left() == 0
-    assert TENANT == "ten_1"
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_on_the_embedded_store_deliveries_arrive_and_are_found_all_the_same(tmp_path, seed):
+    clock = ManualClock()
+    database = Database.open(tmp_path / "interlock.db", schemas=[SCHEMA], clock=clock)
+    world = World(seed=seed, clock=clock, store=SqliteStore(database))
+    await world.endpoint()
+    world.merchant.script = [OK, REFUSED, OK, REFUSED, REFUSED]
+    events = [event for n in range(4) for event in await world.happen(aggregate=f"pay_{n}", count=2)]
+    await world.drain()
+    every = await world.deliveries()
+    assert len(every) == 8
+    pending = [delivery for delivery in every if delivery.is_open]
+    assert pending and await world.deliveries(status="pending") == pending
+    assert await world.deliveries(event=events[3].id) == [one for one in every if one.event == events[3].id]
+    newer = await find_deliveries(world.w, TENANT, Wanted(), limit=2, before=every[3].id)
+    assert newer.deliveries == every[4:6][::-1]
+    older = await find_deliveries(world.w, TENANT, Wanted(), limit=2, after=every[3].id)
+    assert older.deliveries == every[1:3][::-1]
+    assert await find_delivery(world.w, TENANT, every[5].id) == every[5]
+    await world.run_for(300)
+    assert [delivery.state for delivery in await world.deliveries()] == ["delivered"] * 8
+    await database.close()

@@ -116,10 +116,12 @@ class Span:
 
 
 class World:
-    def __init__(self, *, seed: int = 1, allow_loopback: bool = False) -> None:
-        self.clock = ManualClock()
+    def __init__(
+        self, *, seed: int = 1, allow_loopback: bool = False, clock: ManualClock | None = None, store: Any = None
+    ) -> None:
+        self.clock = clock or ManualClock()
         self.random = random.Random(seed)
-        self.store = MemoryStore(self.clock)
+        self.store: Any = store or MemoryStore(self.clock)
         self.ids = SystemIds(self.clock, random_bits=self.random.getrandbits)
         self.queue = MemoryQueue([QUEUE_SPEC], clock=self.clock, ids=self.ids)
         self.documents = MemoryDocuments(COLLECTIONS)
