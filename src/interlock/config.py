@@ -15,6 +15,9 @@ import msgspec
 from msgspec import Meta
 
 PREFIX = "INTERLOCK_"
+CALLS_LONG = 2.5
+"""A call may take twice `total_timeout_s` (its last request may begin when the time is nearly over) and begins within an
+eighth of `attempt_deadline_s`: with this factor it is over when the attempt is looked up."""
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0)]
 
@@ -69,7 +72,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate_limit_burst: Annotated[int, Meta(ge=1)] = 2_000
     """Requests a client may make at once."""
     attempt_deadline_s: Annotated[float, Meta(ge=1)] = 40.0
-    """An attempt without an answer is looked up after this; more than twice the longest provider call."""
+    """An attempt without an answer is looked up after this; at least 2.5 times the longest `total_timeout_s`."""
     action_deadline_s: Annotated[float, Meta(ge=1)] = 1800.0
     """How long a payer has for a required action."""
     sweep_interval_s: Seconds = 1.0
@@ -160,8 +163,9 @@ def _contradictions(settings: Settings) -> list[str]:
     names = [provider.name for provider in settings.providers]
     faults.extend(f"providers: {name} is named twice" for name in sorted({n for n in names if names.count(n) > 1}))
     longest = max((provider.total_timeout_s for provider in settings.providers), default=0.0)
-    if settings.attempt_deadline_s < 2 * longest:
+    if settings.attempt_deadline_s < CALLS_LONG * longest:
         faults.append(
-            f"attempt_deadline_s: {settings.attempt_deadline_s:g} is less than twice the longest total_timeout_s ({longest:g})"
+            f"attempt_deadline_s: {settings.attempt_deadline_s:g} is less than {CALLS_LONG} times"
+            f" the longest total_timeout_s ({longest:g})"
         )
     return faults

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.counterparts.oidc_provider import install_oidc_provider
 from tests.counterparts.paths import (
     CACHE,
     CONTRACTS,
@@ -94,6 +95,7 @@ STEPS: dict[str, Callable[[], None]] = {
     "standardwebhooks": install_standardwebhooks,
     "spectral": install_spectral,
     "hledger": install_hledger,
+    "oidc-provider": install_oidc_provider,
 }
 
 

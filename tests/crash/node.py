@@ -91,7 +91,7 @@ def main() -> None:
     data, port, simulator_file, kill_at = sys.argv[1:]
     simulator = msgspec.json.decode(Path(simulator_file).read_bytes())
     providers = tuple(
-        ProviderSettings(name, "simulator", instance["base_url"], 0.3, 0.4, 0.45)
+        ProviderSettings(name, "simulator", instance["base_url"], 0.3, 0.35, 0.4)
         for name, instance in simulator["instances"].items()
     )
     settings = Settings(

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from interlock.core.kernel.clock import Millis
 from interlock.core.kernel.documents import Documents
 from interlock.core.kernel.errors import Invalid, NotFound, WriteConflict
+from interlock.core.kernel.money import Money
 from interlock.core.kernel.providers import Action, CallReport, Notification, NotificationKind, Outcome
 from interlock.core.kernel.queue import Queue, QueueMessage
 from interlock.core.kernel.store import ABSENT
@@ -126,6 +127,12 @@ async def apply(n: Notifications, provider: str, news: Notification) -> Progress
     if attempt is None or news.result is None:
         n.payments.telemetry.error("notification.unmatched", provider=provider, payment_id=held.payment.id)
         return Progress.IGNORED
+    if _contradicts_amount(news, held, attempt):
+        # Whatever it is about, it is not what was asked for: a lookup will tell what became of that.
+        n.payments.telemetry.error(
+            "notification.amount_mismatch", provider=provider, payment_id=held.payment.id, attempt_id=attempt.id
+        )
+        return Progress.IGNORED
     if attempt.outcome is None and attempt.operation is Action.AUTHORIZE and news.result.outcome is Outcome.DECLINED:
         return None  # its caller is about to hear the same, and may still try another provider
     report = CallReport(news.result)
@@ -152,6 +159,12 @@ async def _find(n: Notifications, provider: str, news: Notification) -> Held | N
     if all(attempt.provider != provider for attempt in held.payment.attempts):
         return None
     return held
+
+
+def _contradicts_amount(news: Notification, held: Held, attempt: Attempt) -> bool:
+    assert news.result is not None
+    amount = news.result.amount
+    return amount is not None and amount != Money(attempt.amount, held.payment.currency)
 
 
 def _attempt_meant(held: Held, provider: str, news: Notification) -> Attempt | None:

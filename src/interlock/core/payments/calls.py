@@ -17,6 +17,8 @@ from interlock.core.payments.ports import Payments
 from interlock.core.payments.records import payment_key
 from interlock.core.routing.model import Choice, Wanted, choose
 
+SEND_WITHIN_SHARE = 8
+"""An attempt is sent within this share of its time, or left to the sweeper: the rest is for the longest call there is."""
 RECORD_TRIES_MAX = 20
 """How often a result that lost a race is applied to the payment's newer state."""
 
@@ -52,7 +54,7 @@ async def perform(p: Payments, held: Held, attempt_id: str, request: Request | N
 
 def _refuse_if_late(p: Payments, attempt: Attempt) -> None:
     """A worker that slept after it recorded the attempt must not send it: the sweeper may have given it up by now."""
-    if p.clock.now() > max(attempt.started_at, attempt.sent_at) + p.timing.attempt_ms // 2:
+    if p.clock.now() > max(attempt.started_at, attempt.sent_at) + p.timing.attempt_ms // SEND_WITHIN_SHARE:
         raise RequestInFlight("the operation was not sent in time and is being looked into", retry_after_s=5)
 
 

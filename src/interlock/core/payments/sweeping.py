@@ -157,7 +157,7 @@ async def _not_found(p: Payments, held: Held, attempt: Attempt, report: CallRepo
 
 
 def _last_sent(attempt: Attempt, p: Payments) -> Millis:
-    """The latest moment at which a request for this attempt may have left: nobody sends past half its time."""
+    """The latest moment at which a request for this attempt may have left: nobody sends so late that it is not over by then."""
     return max(attempt.started_at, attempt.sent_at) + p.timing.attempt_ms
 
 
