@@ -64,16 +64,12 @@ class PeriodSums(msgspec.Struct):
     """The stored sums of one tenant, period and writer."""
 
     newest: Millis = 0
-    sums: dict[str, dict[str, tuple[str, str]]] = {}
-    """Currency -> account code -> debits and credits, as text: sums may outgrow 64 bits."""
+    sums: dict[str, dict[str, Sums]] = {}
+    """Currency -> account code -> debits and credits."""
 
     def totals(self) -> Totals:
         return Totals(
-            {
-                (currency, code): Sums(int(debits), int(credits))
-                for currency, accounts in self.sums.items()
-                for code, (debits, credits) in accounts.items()
-            }
+            {(currency, code): sums for currency, accounts in self.sums.items() for code, sums in accounts.items()}
         )
 
 
@@ -181,9 +177,9 @@ def _sum_up(item: Item | None, journals: list[Journal]) -> bytes:
     totals = known.totals()
     for journal in journals:
         totals.add(journal)
-    sums: dict[str, dict[str, tuple[str, str]]] = {}
-    for currency, code, (debits, credits) in totals:
-        sums.setdefault(currency, {})[code] = (str(debits), str(credits))
+    sums: dict[str, dict[str, Sums]] = {}
+    for currency, code, of_account in totals:
+        sums.setdefault(currency, {})[code] = of_account
     return _encode_sums(PeriodSums(max(known.newest, *(journal.at for journal in journals)), sums))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal
 
 import msgspec
 
 from interlock.core.kernel.clock import Millis, rfc3339
 from interlock.core.ledger.accounts import Account, Side, account_id
-from interlock.core.ledger.model import POSTING_MAX, Journal
+from interlock.core.ledger.model import Journal
 from interlock.core.ledger.totals import Sums
 
 
@@ -104,9 +104,9 @@ def balance_view(account: Account, sums: Sums) -> BalanceView:
         account.code,
         account.currency,
         normal.value,
-        _number(balance),
-        _number(sums.debits),
-        _number(sums.credits),
+        balance,
+        sums.debits,
+        sums.credits,
     )
 
 
@@ -116,11 +116,6 @@ def time_view(at: Millis | None) -> str | None:
 
 def encode_view(view: JournalView | BalancesView) -> bytes:
     return _encoder.encode(view)
-
-
-def _number(amount: int) -> int:
-    """Sums may outgrow the 64 bits that the encoder takes; then their digits go out as they are."""
-    return amount if abs(amount) <= POSTING_MAX else cast(int, msgspec.Raw(str(amount).encode()))
 
 
 _encoder = msgspec.json.Encoder()
