@@ -26,7 +26,7 @@ async def explain_payment(platform: Platform, tenant: str, payment_id: str) -> T
                 kind="delivery",
                 title=f"{view.type} to {view.endpoint}: {view.status}, {view.attempts_total} attempts",
                 event=delivery.event,
-                delivery=msgspec.Raw(msgspec.json.encode(view)),
+                delivery=msgspec.to_builtins(view),
             )
         )
     # A stable sort: what has the same instant stays in the order in which it was found.

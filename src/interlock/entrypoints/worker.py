@@ -48,6 +48,7 @@ Step = Callable[[], Awaitable[None]]
 class Loop(NamedTuple):
     name: str
     step: Step
+    close: Callable[[], Awaitable[None]] | None = None
 
 
 async def run(loops: Sequence[Loop], *, stop: asyncio.Event, clock: Clock, telemetry: Telemetry) -> None:
@@ -60,6 +61,7 @@ async def run(loops: Sequence[Loop], *, stop: asyncio.Event, clock: Clock, telem
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(loop.close() for loop in loops if loop.close is not None), return_exceptions=True)
 
 
 async def _forever(loop: Loop, stop: asyncio.Event, clock: Clock, telemetry: Telemetry) -> None:
@@ -166,13 +168,35 @@ class QueueWorker:
         self._wait_s = wait_s
         self._retry_s = retry_s
 
+        self._under_way: set[asyncio.Task[None]] = set()
+
     async def step(self) -> None:
-        messages = await self._queue.receive(self._name, limit=self._at_once, wait_s=self._wait_s)
-        if messages:
-            outcomes = await asyncio.gather(*(self._one(message) for message in messages), return_exceptions=True)
-            for outcome in outcomes:
-                if isinstance(outcome, BaseException):
-                    raise outcome
+        """Take as many messages as there is room for. One that takes long holds up nobody but itself."""
+        room = self._at_once - len(self._under_way)
+        if room == 0:
+            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            for message in await self._queue.receive(self._name, limit=room, wait_s=self._wait_s):
+                self._under_way.add(asyncio.create_task(self._one(message)))
+        self._reap()
+
+    async def close(self) -> None:
+        """What is under way may finish within DRAIN_S; the rest comes again when its lease ends."""
+        if self._under_way:
+            _, late = await asyncio.wait(self._under_way, timeout=DRAIN_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _reap(self) -> None:
+        """Forget who is done. Raises what they raised, so that it is seen; their messages come again."""
+        done = {task for task in self._under_way if task.done()}
+        self._under_way -= done
+        errors = [error for task in done if not task.cancelled() and isinstance(error := task.exception(), Exception)]
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise ExceptionGroup(f"{len(errors)} messages of {self._name} failed", errors)
 
     async def _one(self, message: QueueMessage) -> None:
         done = False
@@ -242,20 +266,19 @@ def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
         await consume_for_webhooks(webhooks, records)
 
     groups = {"read_models": project, "ledger_balances": fold, "webhooks": tell, "log": note}
+    consumers = {
+        group: Consumer(storage.bus, group=group, member=member, consume=consume) for group, consume in groups.items()
+    }
+    queues = {
+        NOTIFICATIONS: QueueWorker(
+            storage.queue, NOTIFICATIONS, lambda message: apply_notification(notifications, message)
+        ),
+        WEBHOOKS: QueueWorker(storage.queue, WEBHOOKS, lambda message: deliver(webhooks, message), at_once=64),
+    }
     return (
         Loop("relay", Relay(storage.store, storage.feed, storage.bus).step),
-        *(
-            Loop(f"consumer.{group}", Consumer(storage.bus, group=group, member=member, consume=consume).step)
-            for group, consume in groups.items()
-        ),
-        Loop(
-            "queue.notifications",
-            QueueWorker(storage.queue, NOTIFICATIONS, lambda message: apply_notification(notifications, message)).step,
-        ),
-        Loop(
-            "queue.webhooks",
-            QueueWorker(storage.queue, WEBHOOKS, lambda message: deliver(webhooks, message)).step,
-        ),
+        *(Loop(f"consumer.{group}", consumer.step, consumer.close) for group, consumer in consumers.items()),
+        *(Loop(f"queue.{name}", queue.step, queue.close) for name, queue in queues.items()),
         Loop("sweeper", Sweeper(platform.payments, interval_s=platform.settings.sweep_interval_s).step),
         Loop("janitor", Janitor(storage.clock, storage.expiring, storage.pruning).step),
         Loop("gauges", Gauges(platform, groups=tuple(groups)).step),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from interlock.core.kernel.clock import rfc3339
 from interlock.core.kernel.events import Event
 from interlock.core.kernel.providers import Exchange
-from interlock.core.payments.events import ABSENT, EVENT_TYPES, decode_facts
+from interlock.core.payments.events import EVENT_TYPES, decode_facts
 from interlock.core.payments.model import Payment
 from interlock.core.payments.records import next_due
 from interlock.core.payments.states import STATUS, State
@@ -27,8 +29,8 @@ class TimelineEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     request_id: str | None = None
     alarms: tuple[str, ...] = ()
     exchange: Exchange | None = None
-    journal: msgspec.Raw = ABSENT
-    delivery: msgspec.Raw = ABSENT
+    journal: dict[str, Any] | None = None
+    delivery: dict[str, Any] | None = None
     """A webhook delivery, as GET /v1/webhook_deliveries shows it."""
 
 
@@ -106,5 +108,9 @@ def _entries(event: Event) -> list[TimelineEntry]:
         )
     )
     if bytes(facts.journal):
-        entries.append(TimelineEntry(at=rfc3339(event.at), kind="journal", title="booked", journal=facts.journal))
+        entries.append(
+            TimelineEntry(
+                at=rfc3339(event.at), kind="journal", title="booked", journal=msgspec.json.decode(facts.journal)
+            )
+        )
     return entries

@@ -131,9 +131,9 @@ def explain(payment_id: str, tenant: Tenant = TENANT, data: Data = None, as_json
                 out.print(f"    {label}: {value}", markup=False)
         for alarm in entry.alarms:
             out.print(f"    alarm: {alarm}", markup=False)
-        if bytes(entry.journal):
-            for account, amount in msgspec.json.decode(entry.journal)["postings"]:
-                currency = msgspec.json.decode(entry.journal)["currency"]
+        if entry.journal is not None:
+            currency = entry.journal["currency"]
+            for account, amount in entry.journal["postings"]:
                 side = "debit " if amount > 0 else "credit"
                 out.print(f"    {side} {account:<40} {_money(abs(amount), currency):>16}", markup=False)
 
