@@ -117,7 +117,7 @@ RECIPES = MappingProxyType(
         FEE: (debit(FEES), credit(PROVIDER_RECEIVABLE)),
     }
 )
-"""Kind of journal -> its lines. The reference page is made from this."""
+"""Kind of journal -> its lines. docs/features/ledger.md shows them, and a test compares."""
 
 _TAKES_EXCESS = frozenset(kind for kind, lines in RECIPES.items() if any(line.figure.excess for line in lines))
 

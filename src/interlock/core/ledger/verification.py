@@ -49,7 +49,7 @@ CODES = {
     "journal_unreadable": "What stands where a journal should be is not one.",
     "journal_unsound": "It does not balance, or breaks another rule every journal keeps.",
     "journal_off_recipe": "It balances, and moves other accounts than its kind's recipe.",
-    "journal_altered": "It is not what its digest was taken of.",
+    "journal_altered": "It is not what its digest was taken of, or was written more than once.",
     "journal_differs": "The store's copy and the event's are not the same.",
     "journal_missing": "An event carries it and the store does not have it.",
     "journal_orphan": "The store has it and no event carries it.",
