@@ -7,7 +7,7 @@ import pytest
 from interlock.core.kernel.money import Money
 from interlock.core.kernel.providers import Action
 from interlock.core.kernel.secrets import Secret
-from interlock.providers.conformance import CHECKS, Case, check_faults_prove_nothing
+from interlock.providers.conformance import CHECKS, Case
 from interlock.providers.protocol import HttpReply
 from interlock.providers.simulator import KINDS, SimulatorProvider
 from tests.providers.simulator.harness import API_KEY, signed
@@ -68,7 +68,6 @@ def case(token):
         token=token,
         news=news,
         sign=signed,
-        secret_name="signing_secret",
     )
 
 
@@ -79,6 +78,4 @@ def test_simulator_withstands(check):
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_simulator_withstands_with_a_token_that_is_prepared(check):
-    # The kit's check of faults takes the first request for a commit; test_adapter.py checks both requests by their phase.
-    if check is not check_faults_prove_nothing:
-        check(case("tok_connect_refused"))
+    check(case("tok_connect_refused"))
