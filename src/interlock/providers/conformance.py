@@ -292,8 +292,9 @@ def check_faults_prove_nothing(case: Case) -> None:
                 answers = iter([*(case.answer(op, request) for request in requests[:position])])
                 result, _ = converse(case, op, lambda _, a=answers, k=kind: next(a, Fault(k)))  # type: ignore[misc]
                 what = f"{op.action} with {kind} at request {position + 1} came to {result}"
-                prepares = requests[position].phase is Phase.PREPARE
-                safe = op.action is not Action.LOOKUP and (prepares or (position == 0 and kind.before_sending))
+                exposed = any(request.phase is Phase.COMMIT for request in requests[:position])
+                harmless = kind.before_sending or requests[position].phase is Phase.PREPARE
+                safe = harmless and not exposed and op.action is not Action.LOOKUP
                 allowed = {Outcome.UNKNOWN, Outcome.NOT_SENT} if safe else {Outcome.UNKNOWN}
                 if position > 0:
                     allowed |= {Outcome.APPROVED, Outcome.PENDING}
