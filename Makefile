@@ -24,6 +24,13 @@ up: setup ## run the platform on this machine until interrupted
 demo: setup ## a minute of mixed traffic through two faulty providers, then the proof
 	$(BIN)/interlock demo
 
+sim: setup ## random walks and named scenarios in virtual time, SEEDS walks (default 2000)
+	WALKS=$(or $(SEEDS),2000) $(BIN)/python -m pytest tests/core/payments/test_random_walks.py tests/scenarios
+
+bench: setup ## what a commit and a request cost on this machine
+	$(BIN)/python bench/store_commit.py
+	$(BIN)/python bench/http_overhead.py
+
 test: setup counterparts ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 

@@ -251,7 +251,7 @@ def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
             storage.telemetry.info(
                 event.type,
                 event_id=event.id,
-                payment_id=event.aggregate,
+                aggregate=event.aggregate,
                 tenant=event.tenant,
                 provider=provider,
                 trace_id=event.trace[3:35],

@@ -1,5 +1,6 @@
 """Any sequence of commands and provider words keeps the balances; nothing open is ever forgotten."""
 
+import os
 import random
 
 from hypothesis import given, settings
@@ -36,7 +37,7 @@ def assert_invariants(payment):
 
 
 @given(seed=st.integers(0, 2**32), manual=st.booleans())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=int(os.environ.get("WALKS", "400")), deadline=None)
 def test_any_walk_keeps_the_balances_and_forgets_nothing(seed, manual):
     rng, new_id, now = random.Random(seed), Numbered(), NOW
     payment = create(new_id, capture_method="manual" if manual else "automatic").payment

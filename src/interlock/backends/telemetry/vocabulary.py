@@ -53,6 +53,7 @@ METRICS = MappingProxyType(
 LOG_FIELDS = frozenset(
     {
         "address",
+        "aggregate",
         "alarm",
         "amount_minor",
         "attempt_id",

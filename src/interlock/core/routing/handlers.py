@@ -9,12 +9,14 @@ import msgspec
 
 from interlock.core.kernel.clock import Clock
 from interlock.core.kernel.errors import Fault, Invalid
+from interlock.core.kernel.events import Event
 from interlock.core.kernel.store import ABSENT, Delete, Key, Put, Store, Write
 from interlock.core.routing.model import Roster, Rule
 
 CACHED_S = 2.0
 TENANTS_CACHED_MAX = 10_000
-RULES_MAX = 20
+RULES_MAX = 10
+"""Of a tenant: replacing all of them by as many others, with the audit record, must fit into one commit."""
 
 
 class Rules:
@@ -38,8 +40,16 @@ class Rules:
         self._cache[tenant] = (now, rules)
         return rules
 
-    async def replace(self, tenant: str, rules: Sequence[Rule], roster: Roster, also: Sequence[Write] = ()) -> None:
-        """Put `rules` in the place of the tenant's present ones, together with the writes in `also`.
+    async def replace(
+        self,
+        tenant: str,
+        rules: Sequence[Rule],
+        roster: Roster,
+        *,
+        also: Sequence[Write] = (),
+        events: Sequence[Event] = (),
+    ) -> None:
+        """Put `rules` in the place of the tenant's present ones, in one commit with `also` and `events`.
 
         Raises Invalid for a provider that is not configured, a repeated name or provider, or too many rules;
         WriteConflict when somebody else changed them at the same time.
@@ -53,7 +63,7 @@ class Rules:
             writes.append(Put(Key(_partition(tenant), rule.name), _encoder.encode(rule), expected))
         writes.extend(Delete(item.key, item.version) for item in present.values())
         if writes:
-            await self._store.commit(writes)
+            await self._store.commit(writes, events)
         self._cache.pop(tenant, None)
 
 

@@ -7,9 +7,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from interlock.core.access.audit import audit_event
 from interlock.core.kernel.providers import Action
 from interlock.core.payments.commands import Amount, Body, CurrencyCode, RoutingWish
 from interlock.core.payments.ports import Payments
+from interlock.core.routing.handlers import RULES_MAX
 from interlock.core.routing.model import Rule, Wanted, choose
 from interlock.entrypoints.http.routing import Answer, Call, Route
 
@@ -23,7 +25,7 @@ class RuleBody(Body, frozen=True):
 
 
 class RulesBody(Body, frozen=True):
-    rules: Annotated[list[RuleBody], Meta(max_length=20)]
+    rules: Annotated[list[RuleBody], Meta(max_length=RULES_MAX)]
 
 
 class PreviewBody(Body, frozen=True):
@@ -57,7 +59,16 @@ def routing_routes(p: Payments) -> tuple[Route, ...]:
     async def put_rules(call: Call) -> Answer:
         body: RulesBody = call.body
         rules = [Rule(rule.name, tuple(rule.providers)) for rule in body.rules]
-        await p.rules.replace(call.principal.tenant, rules, p.gateway)
+        audit, event = audit_event(
+            p.ids,
+            p.clock.now(),
+            actor=call.principal.client_id,
+            action="routing_rules.replaced",
+            target=call.principal.tenant,
+            tenant=call.principal.tenant,
+            detail={rule.name: ",".join(rule.providers) for rule in rules},
+        )
+        await p.rules.replace(call.principal.tenant, rules, p.gateway, also=[audit], events=[event])
         return Answer(200, RulesView(rules, list(p.gateway.names())))
 
     async def preview(call: Call) -> Answer:
