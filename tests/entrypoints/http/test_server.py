@@ -137,3 +137,16 @@ async def _connects(port: int) -> bool:
         return False
     writer.close()
     return True
+
+
+async def test_head_that_never_ends_is_answered_431_while_it_still_comes(served):
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: test\r\nX-Long: ")
+    line = asyncio.create_task(reader.readline())
+    for _ in range(100):
+        if line.done():
+            break
+        writer.write(b"x" * 8_192)
+        await asyncio.sleep(0.001)
+    assert await asyncio.wait_for(line, 5) == b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    writer.transport.abort()
