@@ -5,7 +5,8 @@ from interlock.core.payments import decisions
 from interlock.core.payments.commands import CancelPayment, CapturePayment, CardToken, CreatePayment, RefundPayment
 from interlock.core.payments.decisions import Decision, Timing
 from interlock.core.payments.model import Attempt, Payment
-from interlock.core.payments.outcomes import News, apply_result
+from interlock.core.payments.news import News
+from interlock.core.payments.outcomes import apply_result
 from interlock.core.routing.model import Choice
 
 NOW = 1_800_000_000_000

@@ -11,8 +11,9 @@ from interlock.core.kernel.store import Store
 from interlock.core.payments.commits import Cause, Held, Reply, commit
 from interlock.core.payments.events import decode_facts
 from interlock.core.payments.model import Attempt, Payment, decode_payment
+from interlock.core.payments.news import Failover, News
 from interlock.core.payments.operations import operation_of
-from interlock.core.payments.outcomes import Failover, News, apply_result
+from interlock.core.payments.outcomes import apply_result
 from interlock.core.payments.ports import Payments
 from interlock.core.payments.records import payment_key
 from interlock.core.routing.model import Choice, Wanted, choose

@@ -6,19 +6,16 @@ any number of times, in any order, by any number of workers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 from msgspec.structs import replace
 
 from interlock.core.kernel import ids
 from interlock.core.kernel.clock import Millis
-from interlock.core.kernel.providers import Action, Decline, Outcome, Result, Retry
-from interlock.core.payments.decisions import Answer, Booking, Decision, NewId, Timing, authorize, open_attempt
+from interlock.core.kernel.providers import Action, Decline, Outcome, Retry
+from interlock.core.payments.decisions import Answer, Booking, Decision, Timing, authorize, open_attempt
 from interlock.core.payments.model import FINAL_OUTCOMES, Attempt, Capture, Payment
+from interlock.core.payments.news import News
 from interlock.core.payments.reversals import late_approval, reversal_result
 from interlock.core.payments.states import STATUS, RefundState, State, Trigger, next_state
-from interlock.core.routing.model import Choice
 
 NOT_SENT_DECLINE = Decline(
     kind="soft",
@@ -28,19 +25,6 @@ NOT_SENT_DECLINE = Decline(
 )
 AWAITING = frozenset({State.AUTHORIZING, State.PENDING, State.UNCERTAIN, State.REQUIRES_ACTION})
 CANCELING = frozenset({State.CANCELING, State.CANCEL_UNCERTAIN})
-Failover = Callable[[Payment], Choice]
-
-
-class News(NamedTuple):
-    """A result, and the means to follow it up."""
-
-    result: Result
-    now: Millis
-    timing: Timing
-    new_id: NewId
-    failover: Failover | None = None
-    """Names the next provider; absent when the payer is no longer waiting, so that nothing is tried elsewhere."""
-    authorization_lifetime_ms: Millis = 7 * 24 * 3_600_000
 
 
 def apply_result(payment: Payment, attempt: Attempt, news: News) -> Decision | None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from msgspec.structs import replace
 
 from interlock.core.kernel.clock import MINUTE
 from interlock.core.kernel.providers import Action, Outcome
 from interlock.core.payments.decisions import Booking, Decision, open_attempt
 from interlock.core.payments.model import FINAL_OUTCOMES, Attempt, Payment
-
-if TYPE_CHECKING:
-    from interlock.core.payments.outcomes import News
+from interlock.core.payments.news import News
 
 REVERSALS_MAX = 6
 """Refused so often, a reversal waits for a person."""
