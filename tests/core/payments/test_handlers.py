@@ -12,8 +12,10 @@ from interlock.core.kernel.errors import (
     NotFound,
     RequestInFlight,
 )
-from interlock.core.kernel.providers import Action, Decline, Outcome, Result, Retry
+from interlock.core.kernel.providers import Action, CallReport, Decline, Outcome, Result, Retry
+from interlock.core.payments.calls import record_result
 from interlock.core.payments.commands import CapturePayment, CardToken, CreatePayment, RefundPayment, RoutingWish
+from interlock.core.payments.commits import Cause
 from interlock.core.payments.handlers import (
     capture_payment,
     create_payment,
@@ -364,3 +366,41 @@ async def test_a_refund_is_found_by_its_id():
     assert (await load_refund(world.payments, "ten_1", refund_id)).payment.id == payment_id
     with pytest.raises(NotFound):
         await load_refund(world.payments, "ten_2", refund_id)
+
+
+async def test_a_notification_that_is_faster_than_the_answer_gives_the_answer():
+    world = World()
+    heard = asyncio.get_running_loop().create_future()
+    world.will(heard)
+    task = asyncio.create_task(create_payment(world.payments, PAY, request()))
+    while not world.gateway.asked:
+        await asyncio.sleep(0)
+    _, op, _ = world.gateway.asked[0]
+    held = await load_payment(world.payments, "ten_1", op.payment_id)
+    report = CallReport(approved())
+    await record_result(world.payments, held, op.attempt_id, report, Cause("notification", None, report))
+    heard.set_result(approved())
+    reply = await task
+    assert (reply.status, body(reply)["status"], reply.replayed) == (201, "succeeded", False)
+    events = await world.store.history(op.payment_id)
+    assert [event.type for event in events] == ["payment.created", "payment.succeeded"]
+
+
+async def test_an_authorisation_expires_only_after_the_unknown_refund_is_known():
+    world = World()
+    world.will(approved(captured=False), approved(), Result(Outcome.UNKNOWN))
+    payment_id = body(await create_payment(world.payments, MANUAL, request()))["id"]
+    await capture_payment(world.payments, payment_id, CapturePayment(400), request("k2"))
+    await refund_payment(world.payments, payment_id, RefundPayment(100), request("k3"))
+    payment = await stored(world, payment_id)
+    world.at(payment.authorization_expires_at)
+    world.will(Result(Outcome.UNKNOWN))
+    await sweep(world)
+    assert (await stored(world, payment_id)).state is State.AUTHORIZED
+    world.at(payment.authorization_expires_at + 3_600_000)
+    world.will(approved())
+    await sweep(world)
+    world.will(approved())
+    await sweep(world)
+    assert (await stored(world, payment_id)).state is State.SUCCEEDED
+    assert (await stored(world, payment_id)).amount_released == 600

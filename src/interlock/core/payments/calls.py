@@ -50,7 +50,7 @@ async def perform(p: Payments, held: Held, attempt_id: str, request: Request | N
     answer = await stored_answer(p.store, held.payment.id, _request_of(held.payment, attempt_id))
     if answer is None:
         raise RequestInFlight("the operation goes on; repeat with the same key for its result")
-    return answer
+    return answer._replace(replayed=False)  # a notification was faster, and answered for us
 
 
 def _refuse_if_late(p: Payments, attempt: Attempt) -> None:

@@ -23,9 +23,12 @@ def payment_write(payment: Payment, expected: int) -> Put:
 
 
 def next_due(payment: Payment) -> Millis | None:
-    """When somebody must look at the payment next, if ever: the earliest deadline, or the authorisation's end."""
+    """When somebody must look at the payment next, if ever: the earliest deadline, or the authorisation's end.
+
+    An authorisation is not released while some outcome is unknown: the unknown one has a deadline of its own.
+    """
     times = [attempt.deadline for attempt in payment.attempts if attempt.deadline is not None]
-    if payment.state is State.AUTHORIZED and payment.authorization_expires_at is not None:
+    if payment.state is State.AUTHORIZED and payment.authorization_expires_at is not None and not payment.has_unknown:
         times.append(payment.authorization_expires_at)
     return min(times, default=None)
 
