@@ -259,8 +259,9 @@ async def _provider_config(one: ProviderSettings, provider: Provider, secrets: S
     credentials: dict[str, Secret] = {}
     for name in provider.credential_names:
         values = await secrets.get(credential(one.name, name))
-        if values:
-            credentials[name] = values[0]
+        if not values:
+            raise ValueError(f"provider {one.name} lacks its {name}: interlock secrets set {one.name} {name}")
+        credentials[name] = values[0]
     return ProviderConfig(
         name=one.name,
         base_url=one.base_url,

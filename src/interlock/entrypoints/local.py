@@ -185,8 +185,10 @@ async def _simulator(storage: Storage, folder: Path, notify_url: str, *, wanted:
             start_new_session=True,
             preexec_fn=_die_with_parent,
         )
+        watch: asyncio.Task[None] | None = None
         try:
             started = await _when_ready(child, ready)
+            watch = asyncio.create_task(_notice_end(child, storage))
             yield _Simulated(
                 control_url=started.control_url,
                 signing_secret=credentials[SIMULATORS[0]]["signing_secrets"][0],
@@ -195,6 +197,8 @@ async def _simulator(storage: Storage, folder: Path, notify_url: str, *, wanted:
                 ),
             )
         finally:
+            if watch is not None:
+                watch.cancel()
             await _end(child)
 
 
@@ -216,6 +220,12 @@ async def _when_ready(child: asyncio.subprocess.Process, ready: Path) -> _Simula
                 raise OSError(f"the provider simulator ended at once with status {child.returncode}")
             await asyncio.sleep(0.02)
     return msgspec.json.decode(ready.read_bytes(), type=_SimulatorReady)
+
+
+async def _notice_end(child: asyncio.subprocess.Process, storage: Storage) -> None:
+    """Payments go on without it and fail over, or wait; a person must know why."""
+    status = await child.wait()
+    storage.telemetry.error("simulator.ended", status=status)
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
