@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from interlock.bootstrap import DATABASE_FILE, Platform, open_platform, open_storage
+from interlock.config import Settings
 from interlock.core.kernel.errors import InterlockError
 from interlock.core.kernel.idempotency import Request
 from interlock.entrypoints.cli.options import fail, settings_of
@@ -29,15 +30,16 @@ def with_stored(data: Path | None, work: Callable[[Platform], Awaitable[T]]) -> 
 
 
 async def _run(data: Path | None, work: Callable[[Platform], Awaitable[T]]) -> T:
-    async with _opened(data) as platform:
+    settings = settings_of(data)
+    if not Path(settings.data, DATABASE_FILE).exists():  # noqa: ASYNC240 - once, before anything runs
+        fail(f"there is no data in {settings.data}")
+    async with opened(settings) as platform:
         return await work(platform)
 
 
 @asynccontextmanager
-async def _opened(data: Path | None) -> AsyncIterator[Platform]:
-    settings = settings_of(data)
-    if not Path(settings.data, DATABASE_FILE).exists():  # noqa: ASYNC240 - once, before anything runs
-        fail(f"there is no data in {settings.data}")
+async def opened(settings: Settings) -> AsyncIterator[Platform]:
+    """The stored data as `settings` name it. Nothing runs by itself, and log lines are dropped."""
     with open(os.devnull, "wb") as nowhere:  # noqa: ASYNC230, PTH123
         platform = await open_platform(settings, open_storage(settings, log=nowhere), issuer=OFFLINE_ISSUER)
         try:
