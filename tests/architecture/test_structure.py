@@ -1,0 +1,212 @@
+"""The folders are what they are said to be: features, ports and their adapters, dependencies."""
+
+import ast
+import functools
+import importlib.metadata
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.architecture import rules
+
+ROOT = Path(__file__).parents[2]
+HOUSE = ROOT / "src/interlock"
+CORE = HOUSE / "core"
+
+# -- features ----------------------------------------------------------------------------------------------------------
+
+FIXED_NAMES = frozenset(
+    {"__init__", "commands", "events", "states", "model", "records", "ports", "handlers", "views"}
+    | {"projection", "verification"}
+)
+"""A reader who knows one feature finds their way in the next by these."""
+
+OWN_NAMES = {
+    "access": {"audit", "authentication", "callers", "claims", "credentials", "rates", "scopes", "signing_keys"},
+    "ledger": {"accounts", "export", "totals"},
+    "notifications": set(),
+    "payments": {
+        *{"calls", "commits", "decisions", "disputes", "journals", "news", "operations", "outcomes"},
+        *{"reversals", "sweeping", "timeline"},
+    },
+    "routing": {"breaker"},
+    "webhooks": {"delivering", "listing", "schedule", "signing", "subscriptions", "targets", "traffic"},
+}
+"""A new file is one more thing to know: it gets one of the fixed names, or is added here on purpose."""
+
+FEATURES = sorted(
+    folder.name for folder in CORE.iterdir() if folder.is_dir() and folder.name not in ("kernel", "__pycache__")
+)
+
+
+def test_every_feature_is_listed():
+    assert set(OWN_NAMES) == set(FEATURES)
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_files_of_a_feature_have_known_names(feature):
+    names = {path.stem for path in (CORE / feature).glob("*.py")}
+    assert names - FIXED_NAMES - OWN_NAMES[feature] == set(), "use a fixed name, or add the new one on purpose"
+    assert OWN_NAMES[feature] - names == set(), "no longer there"
+    assert not OWN_NAMES[feature] & FIXED_NAMES
+
+
+def test_features_are_flat():
+    nested = [path for feature in FEATURES for path in (CORE / feature).iterdir() if path.is_dir()]
+    assert [path for path in nested if path.name != "__pycache__"] == []
+
+
+# -- ports and their adapters ------------------------------------------------------------------------------------------
+
+CONTRACTS = {
+    "Store": "test_store.py",
+    "Feed": "test_feed.py",
+    "Bus": "test_bus.py",
+    "Queue": "test_queue.py",
+    "Blobs": "test_blobs.py",
+    "Documents": "test_documents.py",
+    "Secrets": "test_secrets.py",
+    "Clock": "test_clock.py",
+    "Ids": "test_ids.py",
+}
+NOT_UNDER_CONTRACT = {
+    "Subscription": "what a Bus gives out: its contract is in the Bus's",
+    "Prunes": "an optional ability of a Bus, in the Bus's contract",
+    "DropsExpired": "an optional ability of a Store, in the Store's contract",
+    "Telemetry": "one adapter, with tests of its own: tests/backends/telemetry",
+    "Span": "what a Telemetry gives out",
+}
+
+
+Methods = frozenset[tuple[str, ...]]
+
+
+def methods(node: ast.ClassDef) -> Methods:
+    """Each public method as its name and the names of its parameters: mypy asks for the same ones."""
+    found = [(name, method.args) for name, method in rules.functions(node) if not name.startswith("_")]
+    return frozenset((name, *(one.arg for one in (*given.args, *given.kwonlyargs)[1:])) for name, given in found)
+
+
+def classes(folder: Path) -> dict[str, ast.ClassDef]:
+    trees = [ast.parse(path.read_text()) for path in sorted(folder.rglob("*.py"))]
+    return {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+@functools.cache
+def ports() -> dict[str, Methods]:
+    """Kernel port -> its methods."""
+    return {name: methods(node) for name, node in classes(CORE / "kernel").items() if rules.is_protocol(node)}
+
+
+def adapters(port: str) -> set[str]:
+    """Every class of the backends that has all the port's methods, whatever it calls itself."""
+    wanted = ports()[port]
+    return {name for name, node in classes(HOUSE / "backends").items() if wanted <= methods(node)}
+
+
+def made_in(*files: Path) -> set[str]:
+    """Names that are called somewhere in these files: `SqliteQueue(...)`, `Database.open(...)` names Database."""
+    calls = [
+        node.func for file in files for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)
+    ]
+    return {ast.unparse(call).partition(".")[0] for call in calls}
+
+
+def test_every_port_has_a_contract_or_a_reason():
+    assert set(CONTRACTS) | set(NOT_UNDER_CONTRACT) == set(ports())
+    assert not set(CONTRACTS) & set(NOT_UNDER_CONTRACT)
+
+
+@pytest.mark.parametrize("port", CONTRACTS)
+def test_every_adapter_of_a_port_is_made_by_its_contract_suite(port):
+    found = adapters(port)
+    assert found, f"no class in backends has the methods of {port}"
+    made = made_in(ROOT / "tests/contracts" / CONTRACTS[port], ROOT / "tests/contracts/conftest.py")
+    assert found - made == set()
+
+
+def test_adapters_are_found_by_their_methods():
+    assert adapters("Store") == {"MemoryStore", "SqliteStore"}
+    assert adapters("Feed") == {"MemoryStore", "SqliteFeed"}
+
+
+# -- dependencies ------------------------------------------------------------------------------------------------------
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+UNDECLARED = {
+    "yarl": "aiohttp's own type of URLs; aiohttp says which version",
+    "localstripe": "runs in a virtual environment of its own",
+    "starlette": "to be taken out of bench/http_overhead.py: it is not in the lock file any more",
+}
+NOT_IMPORTED = {
+    "hypothesis", "import-linter", "mypy", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "ruff",
+    "schemathesis", "setuptools",
+}  # fmt: skip
+"""Run, or used as plug-ins, rather than imported."""
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared(requirements: list[str]) -> set[str]:
+    return {normal(re.match(r"[A-Za-z0-9._-]+", one)[0]) for one in requirements}
+
+
+RUNTIME = declared(PROJECT["dependencies"])
+DEV = declared(PROJECT["optional-dependencies"]["dev"])
+
+
+def imported(*folders: str) -> set[str]:
+    """Top-level modules from outside that the files of these folders import."""
+    found = set()
+    for tree in (s.tree for folder in folders for s in rules.read(ROOT, folder)):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    return found - set(sys.stdlib_module_names) - {"interlock", "tests", "bench", "docs"}
+
+
+def distributions(modules: set[str]) -> dict[str, set[str]]:
+    """Module -> the packages it may have come from."""
+    known = importlib.metadata.packages_distributions()
+    return {module: {normal(name) for name in known.get(module, [module])} for module in modules}
+
+
+def test_source_imports_only_declared_dependencies():
+    undeclared = {module for module, names in distributions(imported("src")).items() if not names & RUNTIME}
+    assert undeclared - set(UNDECLARED) == set()
+
+
+def test_tests_import_only_declared_dependencies():
+    others = distributions(imported("tests", "bench", "docs"))
+    undeclared = {module for module, names in others.items() if not names & (RUNTIME | DEV)}
+    assert undeclared - set(UNDECLARED) == set()
+
+
+def test_every_runtime_dependency_is_imported_by_the_source():
+    used = {name for names in distributions(imported("src")).values() for name in names}
+    assert used >= RUNTIME
+
+
+def test_every_dev_dependency_is_imported_or_run():
+    used = {name for names in distributions(imported("tests", "bench", "docs")).values() for name in names}
+    assert DEV - used - NOT_IMPORTED == set()
+    assert NOT_IMPORTED <= DEV
+
+
+def test_every_undeclared_import_is_still_there():
+    assert set(UNDECLARED) <= imported("src", "tests", "bench", "docs")
+
+
+def test_every_dependency_has_its_line_among_the_decisions():
+    text = (ROOT / "docs/decisions/dependencies.md").read_text()
+    explained = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    assert sorted(explained) == sorted(RUNTIME | DEV)
+    assert len(set(explained)) == len(explained)
