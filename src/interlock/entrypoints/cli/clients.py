@@ -116,7 +116,7 @@ def set_secret(provider: str, credential: str, data: Data = None) -> None:
         )
         await storage.store.commit([write], [event])
 
-    with_stored(data, work)
+    with_stored(data, work, make=True)
     out.print(f"provider/{provider}/{credential} is kept; it takes effect when the platform starts", markup=False)
 
 

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from interlock.bootstrap import DATABASE_FILE, Platform, open_platform, open_storage
 from interlock.config import Settings
 from interlock.core.kernel.errors import InterlockError
@@ -21,17 +23,20 @@ OFFLINE_ISSUER = "http://127.0.0.1"
 ACTOR = "cli"
 
 
-def with_stored(data: Path | None, work: Callable[[Platform], Awaitable[T]]) -> T:
-    """Run `work` on the stored data. Exit status 1, with the reason, for whatever the platform refuses."""
+def with_stored(data: Path | None, work: Callable[[Platform], Awaitable[T]], *, make: bool = False) -> T:
+    """Run `work` on the stored data; with `make`, also where there is none yet.
+
+    Exit status 1, with the reason, for whatever the platform refuses.
+    """
     try:
-        return asyncio.run(_run(data, work))
+        return asyncio.run(_run(data, work, make))
     except InterlockError as error:
         fail(error.detail or error.reason)
 
 
-async def _run(data: Path | None, work: Callable[[Platform], Awaitable[T]]) -> T:
-    settings = settings_of(data)
-    if not Path(settings.data, DATABASE_FILE).exists():  # noqa: ASYNC240 - once, before anything runs
+async def _run(data: Path | None, work: Callable[[Platform], Awaitable[T]], make: bool) -> T:
+    settings = replace(settings_of(data), providers=())  # nobody is called from here
+    if not make and not Path(settings.data, DATABASE_FILE).exists():  # noqa: ASYNC240 - once, before anything runs
         fail(f"there is no data in {settings.data}")
     async with opened(settings) as platform:
         return await work(platform)
