@@ -34,6 +34,7 @@ from interlock.core.payments.commits import Cause, Held, commit
 from interlock.core.payments.disputes import apply_dispute
 from interlock.core.payments.handlers import load_payment
 from interlock.core.payments.model import Attempt
+from interlock.core.payments.operations import lookup_of
 from interlock.core.payments.ports import Payments
 from interlock.core.payments.projection import locate
 
@@ -136,11 +137,23 @@ async def apply(n: Notifications, provider: str, news: Notification) -> Progress
     if attempt.outcome is None and attempt.operation is Action.AUTHORIZE and news.result.outcome is Outcome.DECLINED:
         return None  # its caller is about to hear the same, and may still try another provider
     report = CallReport(news.result)
+    if _contradicts_last_word(attempt, news.result.outcome):
+        # Notifications overtake each other, so this may be older than what is known. The provider says what is true now.
+        report = await n.payments.gateway.call(provider, lookup_of(held.payment, attempt))
+        if report.result.outcome not in (Outcome.APPROVED, Outcome.DECLINED):
+            return None
     cause = Cause("notification", None, report, attempt.id, detail=news.id)
     held, _, call = await record_result(n.payments, held, attempt.id, report, cause)
     if call is not None:
         await perform(n.payments, held, call, None)
     return Progress.APPLIED
+
+
+def _contradicts_last_word(attempt: Attempt, heard: Outcome) -> bool:
+    """Whether this would turn a yes into a no, or a no into a yes."""
+    if attempt.is_open or heard not in (Outcome.APPROVED, Outcome.DECLINED):
+        return False
+    return (attempt.outcome is Outcome.APPROVED) != (heard is Outcome.APPROVED)
 
 
 async def _find(n: Notifications, provider: str, news: Notification) -> Held | None:
