@@ -9,11 +9,10 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from interlock.core.kernel import ids
-from interlock.core.kernel.clock import Millis
 from interlock.core.kernel.providers import Action, Decline, Outcome, Retry
-from interlock.core.payments.decisions import Answer, Booking, Decision, Timing, authorize, open_attempt
+from interlock.core.payments.decisions import Answer, Booking, Decision, authorize, open_attempt
 from interlock.core.payments.model import FINAL_OUTCOMES, Attempt, Capture, Payment
-from interlock.core.payments.news import News
+from interlock.core.payments.news import News, retry_time
 from interlock.core.payments.reversals import late_approval, reversal_result
 from interlock.core.payments.states import STATUS, RefundState, State, Trigger, next_state
 
@@ -39,18 +38,6 @@ def apply_result(payment: Payment, attempt: Attempt, news: News) -> Decision | N
     else:
         decision = _BY_OPERATION[attempt.operation](payment, _heard(attempt, news), news)
     return None if decision is None else _answered(decision, attempt)
-
-
-def retry_time(attempt: Attempt, outcome: Outcome, now: Millis, timing: Timing) -> Millis:
-    """When to look again after `lookups` looks: doubling, within limits."""
-    if outcome is Outcome.REQUIRES_ACTION:
-        return now + timing.action_ms
-    first, most = (
-        (timing.unknown_first_ms, timing.unknown_most_ms)
-        if outcome is Outcome.UNKNOWN
-        else (timing.pending_first_ms, timing.pending_most_ms)
-    )
-    return now + min(first << min(attempt.lookups, 20), most)
 
 
 def _heard(attempt: Attempt, news: News) -> Attempt:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from interlock.core.kernel.clock import MINUTE
 from interlock.core.kernel.providers import Action, Outcome
 from interlock.core.payments.decisions import Booking, Decision, open_attempt
 from interlock.core.payments.model import FINAL_OUTCOMES, Attempt, Payment
-from interlock.core.payments.news import News
+from interlock.core.payments.news import News, retry_time
 
 REVERSALS_MAX = 6
 """Refused so often, a reversal waits for a person."""
@@ -27,12 +26,11 @@ def reversal_result(payment: Payment, attempt: Attempt, news: News) -> Decision:
     """What became of taking it back."""
     result = news.result
     final = result.outcome in FINAL_OUTCOMES
-    wait = min(MINUTE << min(attempt.lookups, 6), news.timing.pending_most_ms)
     heard = replace(
         attempt,
         outcome=result.outcome,
         finished_at=news.now,
-        deadline=None if final else news.now + wait,
+        deadline=None if final else retry_time(attempt, result.outcome, news.now, news.timing),
         decline=result.decline,
         attempt_reference=result.attempt_reference or attempt.attempt_reference,
         detail=result.detail or "",
@@ -50,7 +48,7 @@ def reversal_result(payment: Payment, attempt: Attempt, news: News) -> Decision:
         return Decision(after, "payment.reversal_failed", alarms=("reversal_failed",))
     after, again = _reversal(after, late, attempt.operation, news)
     # Not now: the sweeper looks first, and asks again when the provider does not know it.
-    later = replace(again, deadline=news.now + (MINUTE << tried))
+    later = replace(again, deadline=news.now + (news.timing.pending_first_ms << tried))
     return Decision(replace(after, attempts=after.with_attempt(later)), "payment.reversal_pending")
 
 

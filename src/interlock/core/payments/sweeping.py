@@ -19,8 +19,8 @@ from interlock.core.payments.calls import perform, record_result
 from interlock.core.payments.commits import Cause, Held, commit
 from interlock.core.payments.decisions import expire
 from interlock.core.payments.model import Attempt, Payment, decode_payment
+from interlock.core.payments.news import retry_time
 from interlock.core.payments.operations import lookup_of
-from interlock.core.payments.outcomes import retry_time
 from interlock.core.payments.ports import Payments
 from interlock.core.payments.records import DUE_INDEX, DUE_SHARDS, due_until, next_due, payment_write
 from interlock.core.payments.states import State
