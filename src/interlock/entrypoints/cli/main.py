@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from interlock.entrypoints.cli import clients, demo, ledger, operations, payments, up
+from interlock.entrypoints.cli import clients, ledger, operations, payments, up
+from interlock.entrypoints.cli.demo import demo
 
 app = typer.Typer(
     name="interlock",
@@ -13,7 +14,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-for command in (up.up, demo.demo, up.token, payments.pay, payments.explain, operations.doctor):
+for command in (up.up, demo, up.token, payments.pay, payments.explain, operations.doctor):
     app.command()(command)
 for name, group in {
     "payments": payments.payments,

@@ -7,9 +7,11 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+import aiohttp
+
 from interlock.core.payments.states import DisputeState, RefundState
-from interlock.entrypoints.cli.merchant import Answer, Merchant, Told
-from interlock.entrypoints.cli.stories import IMPATIENT_SHARE, Act, Step, Story
+from interlock.entrypoints.cli.demo.merchant import Answer, Merchant
+from interlock.entrypoints.cli.demo.stories import IMPATIENT_SHARE, Act, Step, Story
 
 MERCHANTS = 24
 WAIT_S = 45.0
@@ -22,20 +24,19 @@ Payment = dict[str, Any]
 
 
 async def tell_all(
-    stories: Sequence[Story], merchant: Merchant, told: Told, *, simulator_url: str, on_told: Callable[[], None]
-) -> int:
-    """Tell every story; how many were left before their end because nothing came to rest."""
+    stories: Sequence[Story], merchant: Merchant, *, simulator_url: str, on_told: Callable[[], None]
+) -> list[str]:
+    """Tell every story; those that were left before their end, because nothing came to rest or nobody answered."""
     waiting = iter(stories)
-    left = 0
+    left: list[str] = []
 
     async def one_after_another() -> None:
-        nonlocal left
         for story in waiting:
-            teller = _Teller(story, merchant, told, simulator_url)
+            teller = _Teller(story, merchant, simulator_url)
             try:
                 await teller.tell()
-            except TimeoutError:
-                left += 1
+            except (TimeoutError, aiohttp.ClientError) as error:
+                left.append(f"{story.reference}: its merchant gave up at {teller.at}: {type(error).__name__} {error}")
             on_told()
 
     async with asyncio.TaskGroup() as merchants:
@@ -47,10 +48,10 @@ async def tell_all(
 class _Teller:
     """One story."""
 
-    def __init__(self, story: Story, merchant: Merchant, told: Told, simulator_url: str) -> None:
+    def __init__(self, story: Story, merchant: Merchant, simulator_url: str) -> None:
+        self.at: str = "the first request"
         self._story = story
         self._merchant = merchant
-        self._told = told
         self._simulator_url = simulator_url
         self._dice = random.Random(story.seed)  # noqa: S311 - repeatable on purpose
         self._keys = 0
@@ -78,6 +79,7 @@ class _Teller:
             return
         self._path = f"/v1/payments/{answers[0].content['id']}"
         for step in story.recipe.steps:
+            self.at = step.act
             await self._acts[step.act](step)
         if story.is_repeated:
             await self._post("/v1/payments", story.body, key)
@@ -93,7 +95,7 @@ class _Teller:
         if payment["status"] != "requires_action":
             return
         result = "authenticated" if step.act == "authenticate" else "failed"
-        await self._merchant.control("POST", f"{payment['next_action']['url']}/complete", {"result": result})
+        await self._merchant.tell_simulator("POST", f"{payment['next_action']['url']}/complete", {"result": result})
         await self._once(lambda payment: payment["status"] not in ("requires_action", "processing"))
 
     async def _capture(self, step: Step) -> None:
@@ -136,7 +138,7 @@ class _Teller:
             return
         payment = await self._once(lambda payment: payment["disputes"])
         order = {"payment_id": payment["id"], "status": step.act.removeprefix("dispute_")}
-        await self._merchant.control("POST", f"{self._simulator_url}/{payment['provider']}/disputes", order)
+        await self._merchant.tell_simulator("POST", f"{self._simulator_url}/{payment['provider']}/disputes", order)
         await self._once(lambda payment: payment["disputes"][0]["status"] != DisputeState.OPENED)
 
     async def _send_refund_back(self, _: Step) -> None:
@@ -146,7 +148,7 @@ class _Teller:
         done = [attempt for attempt in refunds if attempt["outcome"] == "approved"]
         if done:
             url = f"{self._simulator_url}/{payment['provider']}/returns"
-            await self._merchant.control("POST", url, {"attempt_id": done[-1]["id"]})
+            await self._merchant.tell_simulator("POST", url, {"attempt_id": done[-1]["id"]})
             await self._once(lambda payment: payment["refunds"][-1]["status"] == RefundState.FAILED)
 
     # Means

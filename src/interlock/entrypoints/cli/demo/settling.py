@@ -14,8 +14,8 @@ from interlock.core.payments.records import DUE_INDEX, DUE_SHARDS
 from interlock.core.payments.states import State
 from interlock.core.webhooks.events import DELIVERABLE
 from interlock.entrypoints import worker
-from interlock.entrypoints.cli.hook import Hook
-from interlock.entrypoints.cli.merchant import Merchant
+from interlock.entrypoints.cli.demo.hook import Hook
+from interlock.entrypoints.cli.demo.merchant import Merchant
 
 LOOK_EVERY_S = 0.5
 NAMED_MAX = 10
@@ -108,7 +108,7 @@ class Settling:
         return found
 
     async def _at_provider(self) -> list[str]:
-        _, notifications = await self._merchant.control("GET", f"{self._simulator_url}/notifications")
+        notifications = await self._merchant.steer("GET", f"{self._simulator_url}/notifications")
         return [f"{notifications['open']} notifications on their way"] if notifications["open"] else []
 
 

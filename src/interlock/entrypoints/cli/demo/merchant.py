@@ -117,8 +117,15 @@ class Merchant:
             raise RuntimeError(f"{method} {path}: {answer.body.decode() if answer else 'no answer'}")
         return answer.content
 
-    async def control(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
-        """A request to the simulator, or to the payer's page there."""
+    async def steer(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> Any:
+        """A request to the simulator's control. Raises RuntimeError when it is refused."""
+        status, content = await self.tell_simulator(method, url, body)
+        if status != 200:
+            raise RuntimeError(f"{method} {url}: {status} {content}")
+        return content
+
+    async def tell_simulator(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
+        """What the payer or the payer's bank does; it may come too late to matter."""
         async with self._session.request(method, url, json=body) as answer:
             content = await answer.read()
             return answer.status, msgspec.json.decode(content) if content else {}
