@@ -18,7 +18,7 @@ from interlock.core.kernel.clock import Millis
 from interlock.core.kernel.documents import Documents
 from interlock.core.kernel.errors import Invalid, NotFound, WriteConflict
 from interlock.core.kernel.money import Money
-from interlock.core.kernel.providers import Action, CallReport, Notification, NotificationKind, Outcome
+from interlock.core.kernel.providers import Action, CallReport, Notification, NotificationKind, Outcome, Result
 from interlock.core.kernel.queue import Queue, QueueMessage
 from interlock.core.kernel.store import ABSENT
 from interlock.core.notifications.model import (
@@ -26,6 +26,7 @@ from interlock.core.notifications.model import (
     Progress,
     StoredNotification,
     decode_notification,
+    is_usable,
     notification_key,
     notification_write,
 )
@@ -39,6 +40,8 @@ from interlock.core.payments.ports import Payments
 from interlock.core.payments.projection import locate
 
 DISPUTE_STEPS_MAX = 3
+CONFLICTS_MAX = 5
+"""How often news that lost a race is weighed again before the queue brings it back."""
 
 
 class Reader(Protocol):
@@ -76,6 +79,8 @@ async def receive(n: Notifications, provider: str, headers: Mapping[str, str], b
     digest = sha256(body).hexdigest()
     try:
         news = await n.reader.read(provider, headers, body, now)
+        if not all(is_usable(one.id) for one in news):
+            raise Invalid("the notification's id cannot be one")
     except Invalid as error:
         unreadable = StoredNotification(digest, provider, now, Progress.UNREADABLE, None, digest, error.detail)
         try:
@@ -124,15 +129,24 @@ async def apply(n: Notifications, provider: str, news: Notification) -> Progress
         return None
     if news.dispute is not None:
         return await _apply_dispute(n, provider, held, news)
+    for _ in range(CONFLICTS_MAX):
+        try:
+            return await _apply_result(n, provider, held, news)
+        except WriteConflict:  # what is known now may be another reason to doubt
+            held = await load_payment(n.payments, held.payment.tenant, held.payment.id)
+    return None
+
+
+async def _apply_result(n: Notifications, provider: str, held: Held, news: Notification) -> Progress | None:
+    """Raises WriteConflict if the payment has changed since it was read."""
     attempt = _attempt_meant(held, provider, news)
     if attempt is None or news.result is None:
         n.payments.telemetry.error("notification.unmatched", provider=provider, payment_id=held.payment.id)
         return Progress.IGNORED
-    if _contradicts_amount(news, held, attempt):
-        # Whatever it is about, it is not what was asked for: a lookup will tell what became of that.
-        n.payments.telemetry.error(
-            "notification.amount_mismatch", provider=provider, payment_id=held.payment.id, attempt_id=attempt.id
-        )
+    doubt = _doubt(news.result, held, attempt)
+    if doubt is not None:
+        # Whatever it is about, it does not tell what became of what was asked for: a lookup will.
+        n.payments.telemetry.error(doubt, provider=provider, payment_id=held.payment.id, attempt_id=attempt.id)
         return Progress.IGNORED
     if attempt.outcome is None and attempt.operation is Action.AUTHORIZE and news.result.outcome is Outcome.DECLINED:
         return None  # its caller is about to hear the same, and may still try another provider
@@ -143,7 +157,7 @@ async def apply(n: Notifications, provider: str, news: Notification) -> Progress
         if report.result.outcome not in (Outcome.APPROVED, Outcome.DECLINED):
             return None
     cause = Cause("notification", None, report, attempt.id, detail=news.id)
-    held, _, call = await record_result(n.payments, held, attempt.id, report, cause)
+    held, _, call = await record_result(n.payments, held, attempt.id, report, cause, once=True)
     if call is not None:
         await perform(n.payments, held, call, None)
     return Progress.APPLIED
@@ -174,17 +188,21 @@ async def _find(n: Notifications, provider: str, news: Notification) -> Held | N
     return held
 
 
-def _contradicts_amount(news: Notification, held: Held, attempt: Attempt) -> bool:
-    assert news.result is not None
-    amount = news.result.amount
-    return amount is not None and amount != Money(attempt.amount, held.payment.currency)
+def _doubt(result: Result, held: Held, attempt: Attempt) -> str | None:
+    """Why the news cannot be taken as the word on this attempt, if there is a reason; the name of the alarm."""
+    if result.outcome is Outcome.UNKNOWN:
+        return "notification.unknown_status"
+    if result.amount is not None and result.amount != Money(attempt.amount, held.payment.currency):
+        return "notification.amount_mismatch"
+    return None
 
 
 def _attempt_meant(held: Held, provider: str, news: Notification) -> Attempt | None:
     """By our own id if the provider gives it back, else the latest of that operation there."""
     if news.attempt_id is not None:
         attempt = held.payment.attempt(news.attempt_id)
-        return attempt if attempt is not None and attempt.provider == provider else None
+        fits = attempt is not None and attempt.provider == provider and attempt.operation is news.action
+        return attempt if fits else None
     fitting = [
         attempt
         for attempt in held.payment.attempts

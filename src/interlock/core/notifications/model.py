@@ -11,6 +11,7 @@ from interlock.core.kernel.providers import Notification
 from interlock.core.kernel.store import Item, Key, Put
 
 QUEUE = "notifications"
+ID_BYTES_MAX = 500
 
 
 class Progress(StrEnum):
@@ -32,6 +33,11 @@ class StoredNotification(msgspec.Struct, frozen=True, omit_defaults=True):
     body_digest: str = ""
     """SHA-256 of the body as it came."""
     detail: str = ""
+
+
+def is_usable(notification_id: str) -> bool:
+    """Whether a provider's id can tell its notifications apart and be part of a key."""
+    return 0 < len(notification_id.encode()) <= ID_BYTES_MAX and "\0" not in notification_id
 
 
 def notification_key(provider: str, notification_id: str) -> Key:

@@ -60,11 +60,19 @@ def _refuse_if_late(p: Payments, attempt: Attempt) -> None:
 
 
 async def record_result(
-    p: Payments, held: Held, attempt_id: str, report: CallReport, cause: Cause, failover: Failover | None = None
+    p: Payments,
+    held: Held,
+    attempt_id: str,
+    report: CallReport,
+    cause: Cause,
+    failover: Failover | None = None,
+    *,
+    once: bool = False,
 ) -> tuple[Held, Reply | None, str | None]:
     """Write what a provider said into the payment; its present state, the answer if there is one, the attempt to go on with.
 
     Applied to the newest state however often it changes meanwhile; no news changes nothing, so this is safe to repeat.
+    With `once` it is applied to the payment as held, and raises WriteConflict if that has changed.
     """
     for _ in range(RECORD_TRIES_MAX):
         attempt = held.payment.attempt(attempt_id)
@@ -85,6 +93,8 @@ async def record_result(
         try:
             held, reply = await commit(p, held, decision, cause)
         except (WriteConflict, OutcomeUnknown):
+            if once:
+                raise
             held = await _reload(p, held.payment)
             continue
         return held, reply, decision.call
