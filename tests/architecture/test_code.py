@@ -29,8 +29,7 @@ EXCEPTIONS: dict[Rule, dict[str, str]] = {
         "src/interlock/entrypoints/http/app.py _Service": "to be renamed: a route, made ready",
     },
     rules.environment_is_read_at_the_edge: {
-        "src/interlock/entrypoints/cli/options.py settings_of": "the command line reads settings",
-        "src/interlock/entrypoints/cli/demo.py": "hands its own environment on to the platform it starts",
+        "src/interlock/entrypoints/cli/": "where the environment comes in, and is handed on to what is started",
     },
     rules.broad_handlers_say_why: {
         "src/interlock/backends/sqlite/database.py Database._run": "to be said there: a job's own error goes to its caller",

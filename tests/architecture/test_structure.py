@@ -1,6 +1,7 @@
 """The folders are what they are said to be: features, ports and their adapters, dependencies."""
 
 import ast
+import configparser
 import functools
 import importlib.metadata
 import re
@@ -131,6 +132,32 @@ def test_every_adapter_of_a_port_is_made_by_its_contract_suite(port):
 def test_adapters_are_found_by_their_methods():
     assert adapters("Store") == {"MemoryStore", "SqliteStore"}
     assert adapters("Feed") == {"MemoryStore", "SqliteFeed"}
+
+
+# -- import contracts --------------------------------------------------------------------------------------------------
+
+
+def members(contract: str) -> set[str]:
+    """The modules an import contract names."""
+    found = configparser.ConfigParser()
+    found.read(ROOT / ".importlinter")
+    return set(found[f"importlinter:contract:{contract}"]["modules"].split())
+
+
+def test_every_backend_is_kept_apart_from_the_others():
+    folders = {path.parent.name for path in (HOUSE / "backends").glob("*/__init__.py")}
+    assert members("backends-apart") == {f"interlock.backends.{folder}" for folder in folders}
+
+
+def test_every_provider_is_kept_apart_from_the_others():
+    found = {
+        path.stem
+        for path in (HOUSE / "providers").glob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not rules.is_protocol(node)
+        if {"run", "notifications"} <= {name for name, _ in rules.functions(node)}
+    }
+    assert members("providers-apart") == {f"interlock.providers.{name}" for name in found}
 
 
 # -- dependencies ------------------------------------------------------------------------------------------------------
