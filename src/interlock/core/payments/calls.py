@@ -139,7 +139,7 @@ def _note_contradiction(p: Payments, payment: Payment, attempt: Attempt, report:
     """Two final words that differ, and no rule to reconcile them: a person must look."""
     heard = report.result.outcome
     final = (Outcome.APPROVED, Outcome.DECLINED)
-    if heard in final and attempt.outcome in final and heard is not attempt.outcome:
+    if heard in final and attempt.outcome in final and heard is not attempt.outcome and not attempt.released:
         p.telemetry.error(
             "payment.contradicting_outcomes",
             payment_id=payment.id,

@@ -50,6 +50,8 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     """Gives back a late approval; `target` is that attempt."""
     late: bool = False
     """Approved only after the payment had gone on without it."""
+    released: bool = False
+    """Still open when a void let go of the whole payment: approved before or after, nothing is held."""
     provider_reference: str | None = None
     """The provider's id of the payment, as this attempt learned it."""
     attempt_reference: str | None = None

@@ -202,7 +202,13 @@ def _void(payment: Payment, attempt: Attempt, news: News) -> Decision:
 def _voided(payment: Payment) -> Decision:
     """Nothing is held any more. An authorise attempt that still waited for the payer is over, too."""
     closed = tuple(
-        replace(attempt, outcome=Outcome.DECLINED, deadline=None, decline=Decline("hard", "canceled", Retry.NEVER))
+        replace(
+            attempt,
+            outcome=Outcome.DECLINED,
+            deadline=None,
+            decline=Decline("hard", "canceled", Retry.NEVER),
+            released=True,
+        )
         if attempt.operation is Action.AUTHORIZE and attempt.is_open
         else attempt
         for attempt in payment.attempts
@@ -266,6 +272,8 @@ def _late_news(payment: Payment, attempt: Attempt, news: News) -> Decision | Non
             return _voided_late(payment, replace(_heard(attempt, news), late=True), news)
         if attempt.operation is Action.REFUND:
             return _refunded_late(payment, replace(_heard(attempt, news), late=True), news)
+        if attempt.released and not news.result.captured:
+            return None  # the bank said yes before the void came, and the void has let go of it
         return late_approval(payment, replace(_heard(attempt, news), late=True), news)
     if heard is Outcome.DECLINED and known is Outcome.APPROVED and attempt.operation is Action.REFUND:
         return _refund_returned(payment, _heard(attempt, news), news)
