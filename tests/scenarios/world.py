@@ -332,6 +332,12 @@ class World:
             for attempt in payment.open_attempts
         ]
         found += [f"{len(kept.messages)} in {name}" for name, kept in self.queue._queues.items() if kept.messages]
+        for topic in self.bus._topics.values():
+            behind = {
+                name: sum(part.next - claim.committed for part, claim in zip(topic.partitions, group.claims, strict=True))
+                for name, group in topic.groups.items()
+            }
+            found += [f"{name} is {lag} events behind" for name, lag in behind.items() if lag]
         found += [f"{name} plans" for name, one in self.instances.items() if one._due]
         return found + (["mail"] if self.mail and not self.mail_held else []) + ["call"] * self.clock.sleeping
 
