@@ -189,14 +189,12 @@ class QueueWorker:
             await asyncio.gather(*late, return_exceptions=True)
 
     def _reap(self) -> None:
-        """Forget who is done. Raises what they raised, so that it is seen; their messages come again."""
+        """Forget who is done. Raises the worst of what they raised, a bug before a refusal; all their messages come again."""
         done = {task for task in self._under_way if task.done()}
         self._under_way -= done
         errors = [error for task in done if not task.cancelled() and isinstance(error := task.exception(), Exception)]
-        if len(errors) == 1:
-            raise errors[0]
         if errors:
-            raise ExceptionGroup(f"{len(errors)} messages of {self._name} failed", errors)
+            raise min(errors, key=lambda error: isinstance(error, InterlockError))
 
     async def _one(self, message: QueueMessage) -> None:
         done = False

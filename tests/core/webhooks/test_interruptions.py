@@ -8,6 +8,7 @@ import pytest
 
 from interlock.backends.sqlite.database import Database
 from interlock.backends.sqlite.store import SCHEMA, SqliteStore
+from interlock.core.kernel.errors import OutcomeUnknown
 from interlock.core.webhooks.delivering import consume
 from interlock.core.webhooks.handlers import retry_delivery
 from interlock.core.webhooks.listing import Wanted, find_deliveries, find_delivery
@@ -250,3 +251,26 @@ async def test_on_the_embedded_store_deliveries_arrive_and_are_found_all_the_sam
     await world.run_for(300)
     assert [delivery.state for delivery in await world.deliveries()] == ["delivered"] * 8
     await database.close()
+
+
+async def test_worker_that_fails_in_a_later_delivery_than_its_message_names_does_not_lose_the_lane():
+    world = World()
+    await world.endpoint()
+    events = await world.happen(count=2)
+    first, second = await world.queue.receive(QUEUE, limit=2)
+    assert await world.handle(second), "the first delivery is due before its own"
+
+    async def broken():
+        world.merchant.script.append(fails)
+        return OK
+
+    async def fails():
+        raise OutcomeUnknown("the process is about to end")
+
+    world.merchant.script.append(broken)
+    with pytest.raises(OutcomeUnknown):
+        await world.handle(first)
+    assert world.merchant.heard == [events[0].id, events[1].id]
+    await world.run_for(300)
+    assert [delivery.state for delivery in await world.deliveries()] == ["delivered"] * 2
+    assert await world.messages_left() == 0

@@ -7,8 +7,20 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-Url = Annotated[str, Meta(min_length=1, max_length=2048, description="https, of a public host.")]
-EventName = Annotated[str, Meta(min_length=1, max_length=64)]
+from interlock.core.webhooks.events import DELIVERABLE
+from interlock.core.webhooks.model import ALL
+
+Url = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=2048,
+        description="https, of a public host.",
+        extra_json_schema={"pattern": r"^https?://[A-Za-z0-9\[][!$-;=?-\[\]_a-z~]*$"},
+    ),
+]
+EventName = Annotated[str, Meta(min_length=1, max_length=64, extra_json_schema={"enum": [ALL, *sorted(DELIVERABLE)]})]
+"""Schemas of both are for the document; what is wrong with a value is told in more words by the handlers."""
 EventNames = Annotated[
     list[EventName], Meta(min_length=1, max_length=50, description='Event types, or ["*"] for all of them.')
 ]

@@ -88,8 +88,9 @@ async def deliver(w: Webhooks, message: QueueMessage) -> bool:
         if own and turn.attempts < delivery.attempts_total and message.attempts == 1:
             return True  # a leftover: whoever made the last attempt has sent, or will send, another
         if delivery.state is DeliveryState.SENDING and now < delivery.lease_until:
-            # Somebody is at it. If this message was received before, that may have been us, before a crash.
-            return not (own and message.attempts > 1)
+            # Somebody is at it, with a message of theirs. If this one was received before, that may have been us, before a
+            # crash, with whatever delivery of the lane we had come to: then nobody else will look after it.
+            return message.attempts == 1
         if now < delivery.due_at:
             await _send_later(w, turn_of(delivery), (delivery.due_at - now) / SECOND)
             return True
