@@ -96,6 +96,8 @@ async def record_result(
             if once:
                 raise
             held = await _reload(p, held.payment)
+            if decision.call is not None and held.payment.attempt(decision.call) is not None:
+                return held, None, decision.call  # it is written, with the attempt that nobody but us will make now
             continue
         return held, reply, decision.call
     raise Unavailable("the payment is changing too fast to record a result", retry_after_s=2)
@@ -117,10 +119,13 @@ async def failover_of(p: Payments, payment: Payment, attempt: Attempt) -> Failov
 
 async def stored_answer(store: Store, aggregate: str, request_id: str) -> Reply | None:
     """The answer an earlier commit gave to a request: the snapshot in its event."""
-    for event in reversed(await store.history(aggregate)):
-        note = decode_facts(event.facts).answer
-        if note is not None and note.request == request_id:
-            return Reply(note.status, bytes(_members.decode(event.data)[note.member]), replayed=True)
+    version = 0
+    while events := await store.history(aggregate, after_version=version):
+        for event in events:
+            note = decode_facts(event.facts).answer
+            if note is not None and note.request == request_id:
+                return Reply(note.status, bytes(_members.decode(event.data)[note.member]), replayed=True)
+        version = events[-1].version
     return None
 
 

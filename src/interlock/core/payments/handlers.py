@@ -45,9 +45,16 @@ async def create_payment(p: Payments, command: CreatePayment, request: Request) 
     choice = None
     if command.confirm:
         wish = command.routing
-        choice = await _route(
-            p, request.tenant, command.currency, wish.provider if wish else None, wish.rule if wish else None
-        )
+        try:
+            choice = await _route(
+                p, request.tenant, command.currency, wish.provider if wish else None, wish.rule if wish else None
+            )
+        except Rejected:
+            # What could be routed when it was first asked for has its answer, whatever is configured now.
+            earlier, _ = await _earlier(p, request)
+            if earlier is None:
+                raise
+            return await _replay(p, request, earlier)
     for expected in (ABSENT, None):
         request_id = p.ids.new(ids.REQUEST)
         decision = decisions.create(
