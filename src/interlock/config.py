@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -154,8 +154,35 @@ def _checked(cls: type[Settings], values: dict[str, Any], faults: list[str]) -> 
         try:
             good[name] = msgspec.convert(value, FIELDS[name].type)
         except msgspec.ValidationError as error:
-            faults.append(f"{name}: {error}")
+            faults.extend(_named(value, FIELDS[name].type, name, str(error)))
     return cls(**good) if len(faults) == before else None
+
+
+def _named(value: Any, kind: Any, where: str, fault: str) -> list[str]:
+    """Every fault of a value that has one, `fault`: of a table each field's, of a list of tables each table's."""
+    parts = get_args(kind)
+    if isinstance(value, list) and len(parts) == 2 and parts[1] is Ellipsis:
+        found = [one for number, part in enumerate(value) for one in _each(part, parts[0], f"{where}[{number}]")]
+        return found or [f"{where}: {fault}"]
+    table = next((part for part in (kind, *parts) if isinstance(part, type) and issubclass(part, msgspec.Struct)), None)
+    if not isinstance(value, dict) or table is None:
+        return [f"{where}: {fault}"]
+    fields = {field.name: field for field in msgspec.structs.fields(table)}
+    faults = [f"{where}.{name}: there is no such setting" for name in value.keys() - fields.keys()]
+    for name, field in fields.items():
+        if name in value:
+            faults.extend(_each(value[name], field.type, f"{where}.{name}"))
+        elif field.required:
+            faults.append(f"{where}.{name}: is missing")
+    return faults or [f"{where}: {fault}"]
+
+
+def _each(value: Any, kind: Any, where: str) -> list[str]:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        return _named(value, kind, where, str(error))
+    return []
 
 
 def _contradictions(settings: Settings) -> list[str]:

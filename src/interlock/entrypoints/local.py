@@ -12,7 +12,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -77,7 +77,10 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     folder = Path(settings.data)
+    # The one in the folder is how this machine's tools find the platform, wherever else it is wanted.
+    ready_files = {folder / READY_FILE, ready_file or folder / READY_FILE}
     with _locked(folder), (folder / LOG_FILE).open("ab", buffering=0) as log:
+        _remove(ready_files)  # those of a platform that was killed
         storage = open_storage(settings, log=log)
         port = settings.port or _free_port(settings.host)
         base_url = settings.base_url or f"http://{settings.host}:{port}"
@@ -85,7 +88,7 @@ async def run(
             settings = replace(settings, providers=(*settings.providers, *simulated.providers))
             platform = await open_platform(settings, storage, issuer=base_url)
             try:
-                await _serve(platform, port, stop, simulated, ready_file or folder / READY_FILE, on_ready)
+                await _serve(platform, port, stop, simulated, ready_files, on_ready)
             finally:
                 await platform.close()
 
@@ -95,7 +98,7 @@ async def _serve(
     port: int,
     stop: asyncio.Event,
     simulated: _Simulated,
-    ready_file: Path,
+    ready_files: set[Path],
     on_ready: Callable[[Ready], None] | None,
 ) -> None:
     storage = platform.storage
@@ -118,7 +121,8 @@ async def _serve(
                 providers=list(platform.engine.names()),
                 pid=os.getpid(),
             )
-            _write_private(ready_file, msgspec.json.format(msgspec.json.encode(ready)))
+            for ready_file in ready_files:
+                _write_private(ready_file, msgspec.json.format(msgspec.json.encode(ready)))
             storage.telemetry.info("platform.started", port=port)
             if on_ready is not None:
                 on_ready(ready)
@@ -127,8 +131,7 @@ async def _serve(
     finally:
         stop.set()
         await work
-        with suppress(FileNotFoundError):
-            ready_file.unlink()
+        _remove(ready_files)
 
 
 async def _local_client(access: Access, storage: Storage) -> tuple[str, Secret]:
@@ -271,6 +274,11 @@ def _free_port(host: str) -> int:
     with socket.create_server((host, 0), family=family) as probe:
         port: int = probe.getsockname()[1]
         return port
+
+
+def _remove(paths: set[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _write_private(path: Path, content: bytes) -> None:

@@ -49,7 +49,8 @@ class ApiClient:
         headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/x-www-form-urlencoded"}
         status, grant, _ = self._exchange("POST", "/oauth/token", b"grant_type=client_credentials", headers)
         if status != 200:
-            raise ApiError(status, {"detail": grant.get("error_description", "no token")})
+            why = grant.get("error_description") or grant.get("detail") or "no token"
+            raise ApiError(status, {"detail": why})
         self._token = grant["access_token"]
         return self._token
 
@@ -85,5 +86,9 @@ class ApiClient:
             self._connection = None
             return 0, {"detail": f"the platform cannot be reached: {error}"}, None
         retry_after = answer.getheader("Retry-After")
-        parsed = msgspec.json.decode(content) if content else {}
+        try:
+            parsed = msgspec.json.decode(content) if content else {}
+        except msgspec.DecodeError:
+            parsed = {"detail": f"HTTP {answer.status}, and not in JSON"}
+            return answer.status if answer.status >= 400 else 502, parsed, None
         return answer.status, parsed, float(retry_after) if retry_after and retry_after.isdigit() else None

@@ -30,7 +30,9 @@ def create(
     name: str,
     scope: Annotated[list[str], typer.Option(help="Repeat for several; `payments:*` for all of one kind.")],
     tenant: Tenant = TENANT,
-    public_keys: Annotated[Path | None, typer.Option(help="JWK Set of a client that signs assertions.")] = None,
+    public_keys: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="JWK Set of a client that signs assertions.")
+    ] = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:

@@ -20,6 +20,7 @@ from interlock.core.kernel import ids
 from interlock.core.kernel.clock import rfc3339
 from interlock.core.webhooks.handlers import retry_delivery
 from interlock.core.webhooks.listing import Wanted, find_deliveries
+from interlock.core.webhooks.states import DeliveryStatus
 from interlock.core.webhooks.views import delivery_view
 from interlock.entrypoints.cli.client import ApiClient, ApiError
 from interlock.entrypoints.cli.options import Data, Json, err, out, running, settings_of
@@ -35,7 +36,7 @@ PLATFORM = "platform"
 
 @webhooks.command("list")
 def list_deliveries(
-    status: Annotated[str | None, typer.Option(help="pending, delivered, dead or canceled.")] = None,
+    status: Annotated[DeliveryStatus | None, typer.Option(help="Only those.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Only to this endpoint.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 20,
     tenant: Annotated[str, typer.Option(help="Whose deliveries.")] = TENANT,
@@ -43,7 +44,7 @@ def list_deliveries(
     as_json: Json = False,
 ) -> None:
     """Deliveries, newest first."""
-    wanted = Wanted(endpoint=endpoint, status=status)  # type: ignore[arg-type]
+    wanted = Wanted(endpoint=endpoint, status=status)
 
     async def work(platform: Platform) -> list[Any]:
         found = await find_deliveries(platform.webhooks, tenant, wanted, limit=limit)
@@ -206,7 +207,10 @@ def _sound(data: Path | None) -> bool:
         )
         return bool(found) and found[0] == "ok"
 
-    return with_stored(data, work)
+    try:
+        return with_stored(data, work)
+    except typer.Exit:  # it has said why it cannot be opened
+        return False
 
 
 def _answers(data: Path | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -17,7 +18,9 @@ Data = Annotated[Path | None, typer.Option(help="Folder of the stored data.", sh
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file of settings.")]
 Json = Annotated[bool, typer.Option("--json", help="For a machine to read.")]
 
-out = Console(soft_wrap=True, highlight=False)
+WIDTH = None if sys.stdout.isatty() else 400
+"""Tables are folded to a person's window, and never for a pipe."""
+out = Console(soft_wrap=True, highlight=False, width=WIDTH)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -20,7 +20,7 @@ from interlock.core.payments.events import decode_facts
 from interlock.core.payments.handlers import load_payment
 from interlock.core.payments.projection import PAYMENTS
 from interlock.core.payments.timeline import Timeline
-from interlock.core.payments.views import encode_view, payment_view
+from interlock.core.payments.views import PaymentStatus, encode_view, payment_view
 from interlock.entrypoints.cli.client import ApiClient, ApiError
 from interlock.entrypoints.cli.options import Data, Json, fail, out, running
 from interlock.entrypoints.cli.stored import with_stored
@@ -30,13 +30,14 @@ from interlock.entrypoints.local import TENANT
 payments = typer.Typer(no_args_is_help=True, help="Look at payments.")
 events = typer.Typer(no_args_is_help=True, help="Follow what happens.")
 Tenant = Annotated[str, typer.Option(help="Whose payments.")]
+CaptureMethod = Literal["automatic", "manual"]
 
 
 def pay(
     amount: Annotated[int, typer.Argument(help="Minor units, e.g. 1999 for 19.99 EUR.")],
     currency: Annotated[str, typer.Argument(help="ISO 4217.")] = "EUR",
     token: Annotated[str, typer.Option(help="Card token; the simulator's tokens choose what it does.")] = "tok_approve",
-    capture_method: Annotated[str, typer.Option(help="automatic or manual.")] = "automatic",
+    capture_method: Annotated[CaptureMethod, typer.Option(help="Take the money at once, or later.")] = "automatic",
     provider: Annotated[str | None, typer.Option(help="Only this provider.")] = None,
     reference: Annotated[str | None, typer.Option(help="Your own name for it.")] = None,
     key: Annotated[str | None, typer.Option(help="Idempotency key; a new one if absent.")] = None,
@@ -80,7 +81,7 @@ def show(payment_id: str, tenant: Tenant = TENANT, data: Data = None) -> None:
 
 @payments.command("list")
 def list_(
-    status: Annotated[str | None, typer.Option(help="Only this status.")] = None,
+    status: Annotated[PaymentStatus | None, typer.Option(help="Only this status.")] = None,
     reference: Annotated[str | None, typer.Option(help="Only this reference.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
     tenant: Tenant = TENANT,

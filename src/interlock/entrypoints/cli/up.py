@@ -28,11 +28,11 @@ def up(
     loaded = settings_of(data, settings, port=port, webhook_allow_loopback=True)
 
     def on_ready(ready: local.Ready) -> None:
-        out.print(f"Interlock is up, data in {loaded.data}")
+        out.print(f"Interlock is up, data in {loaded.data}", markup=False)
         out.print(f"  API        {ready.base_url}   (document: {ready.base_url}/openapi.json, metrics: /metrics)")
         if ready.simulator_url:
             out.print(f"  simulator  {ready.simulator_url}/books   (providers: {', '.join(ready.providers)})")
-        out.print(f"  logs       {Path(loaded.data) / local.LOG_FILE}")
+        out.print(f"  logs       {Path(loaded.data) / local.LOG_FILE}", markup=False)
         out.print("A payment, ready to paste:")
         out.print(
             f"  curl -s {ready.base_url}/v1/payments"

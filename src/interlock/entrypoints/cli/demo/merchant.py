@@ -125,10 +125,15 @@ class Merchant:
         return content
 
     async def tell_simulator(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
-        """What the payer or the payer's bank does; it may come too late to matter."""
-        async with self._session.request(method, url, json=body) as answer:
-            content = await answer.read()
-            return answer.status, msgspec.json.decode(content) if content else {}
+        """What the payer or the payer's bank does; it may come too late to matter. Raises TimeoutError."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                try:
+                    async with self._session.request(method, url, json=body) as answer:
+                        content = await answer.read()
+                    return answer.status, msgspec.json.decode(content) if content else {}
+                except aiohttp.ClientError:
+                    await asyncio.sleep(0.5)  # the instance has an outage
 
     async def _ask(
         self, method: str, path: str, body: bytes | None, key: str | None, give_up_s: float | None
