@@ -286,6 +286,21 @@ async def test_bad_amount_of_a_capture_or_refund_is_refused_and_nothing_is_writt
     await refused(real, path, {"amount": amount}, ("/amount", code))
 
 
+PREVIEWS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
+    "unknown currency": ({"amount": 1, "currency": "AAA"}, ("/currency", "not_allowed")),
+    "unknown rule": (
+        {"amount": 1, "currency": "EUR", "routing": {"rule": "nowhere"}},
+        ("/routing/rule", "unknown_rule"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "fault"), PREVIEWS.values(), ids=PREVIEWS)
+async def test_preview_refuses_what_the_payment_would_be_refused_for(real, body, fault):
+    await refused(real, "/v1/routing/preview", body, fault)
+    await refused(real, "/v1/payments", {**body, "payment_method": CARD}, fault)
+
+
 async def test_query_that_cannot_be_met_is_answered_400_naming_the_parameter(real):
     for query, pointer, code in (
         ("limit=0", "/query/limit", "out_of_range"),
@@ -294,6 +309,7 @@ async def test_query_that_cannot_be_met_is_answered_400_naming_the_parameter(rea
         ("status=lost", "/query/status", "not_allowed"),
         ("created_after=yesterday", "/query/created_after", "bad_format"),
         ("created_after=2026-11-21", "/query/created_after", "bad_format"),
+        ("created_after=2026-11-21T08:00:00", "/query/created_after", "bad_format"),
         ("after=1", "/query/after", "bad_format"),
         ("tenant=ten_other", "/query/tenant", "unknown_field"),
     ):

@@ -6,15 +6,18 @@ The same bytes are the API's answer, the event's snapshot and, after a retry, th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from interlock.core.kernel.clock import Millis, rfc3339
-from interlock.core.kernel.providers import Decline
+from interlock.core.kernel.providers import Action, Decline, Outcome, Retry
 from interlock.core.payments.model import Attempt, Payment, Refund
 from interlock.core.payments.states import STATUS, DisputeState, RefundState
 
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Units = Annotated[int, Meta(ge=0)]
 PaymentStatus = Literal[
     "requires_payment_method",
     "requires_confirmation",
@@ -45,60 +48,60 @@ class DeclineView(msgspec.Struct, frozen=True):
     code: str
     network_code: str | None
     message: str | None
-    retry: str
+    retry: Retry
 
 
 class AttemptView(msgspec.Struct, frozen=True):
     id: str
     provider: str
-    operation: str
-    outcome: str | None
+    operation: Action
+    outcome: Outcome | None
     """null while the provider has not been heard."""
     decline: DeclineView | None
-    started_at: str
-    finished_at: str | None
+    started_at: Time
+    finished_at: Time | None
 
 
 class CaptureView(msgspec.Struct, frozen=True):
     id: str
-    amount: int
+    amount: Units
 
 
 class RefundView(msgspec.Struct, frozen=True):
     id: str
     object: Literal["refund"]
     payment: str
-    amount: int
+    amount: Units
     currency: str
     status: RefundState
     reason: str | None
     failure: str | None
-    created_at: str
-    updated_at: str
+    created_at: Time
+    updated_at: Time
 
 
 class DisputeView(msgspec.Struct, frozen=True):
     id: str
     object: Literal["dispute"]
     payment: str
-    amount: int
+    amount: Units
     currency: str
     status: DisputeState
     reason: str
-    opened_at: str
-    updated_at: str
+    opened_at: Time
+    updated_at: Time
 
 
 class PaymentView(msgspec.Struct, frozen=True):
     id: str
     object: Literal["payment"]
     status: PaymentStatus
-    amount: int
+    amount: Units
     currency: str
-    amount_authorized: int
-    amount_captured: int
-    amount_refunded: int
-    amount_disputed: int
+    amount_authorized: Units
+    amount_captured: Units
+    amount_refunded: Units
+    amount_disputed: Units
     capture_method: Literal["automatic", "manual"]
     provider: str | None
     customer: str | None
@@ -113,10 +116,10 @@ class PaymentView(msgspec.Struct, frozen=True):
     captures: list[CaptureView]
     refunds: list[RefundView]
     disputes: list[DisputeView]
-    authorization_expires_at: str | None
+    authorization_expires_at: Time | None
     version: int
-    created_at: str
-    updated_at: str
+    created_at: Time
+    updated_at: Time
 
 
 def payment_view(payment: Payment) -> PaymentView:

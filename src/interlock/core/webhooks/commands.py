@@ -16,7 +16,7 @@ Url = Annotated[
         min_length=1,
         max_length=2048,
         description="https, of a public host.",
-        extra_json_schema={"pattern": r"^https?://[A-Za-z0-9\[][!$-;=?-\[\]_a-z~]*$"},
+        extra_json_schema={"pattern": r"^https?://[A-Za-z0-9\[][!$-;=?-\[\]_a-z~]*\Z"},
     ),
 ]
 EventName = Annotated[str, Meta(min_length=1, max_length=64, extra_json_schema={"enum": [ALL, *sorted(DELIVERABLE)]})]

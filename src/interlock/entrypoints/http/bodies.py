@@ -176,6 +176,8 @@ CODES = (
     ("missing required field", "required"),
     ("unknown field", "unknown_field"),
     ("matching regex", "bad_format"),
+    ("Invalid RFC3339", "bad_format"),
+    ("timezone component", "bad_format"),
     ("Invalid enum value", "not_allowed"),
     ("out of range", "out_of_range"),
     ("of length", "bad_length"),
@@ -197,7 +199,7 @@ def _fault(message: str, root: str) -> Fault:
     if missing is not None:
         pointer += f"/{escaped(missing[1])}"
     code = next((code for words, code in CODES if words in message), "invalid")
-    detail = message.replace("\\Z", "$")[:DETAIL_CHARACTERS_MAX]
+    detail = message.replace("\\\\Z", "$")[:DETAIL_CHARACTERS_MAX]
     return Fault(pointer, code, detail)
 
 

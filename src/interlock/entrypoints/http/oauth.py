@@ -12,7 +12,7 @@ import re
 from base64 import b64decode
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import unquote_plus
 
 import msgspec
@@ -25,7 +25,7 @@ from interlock.core.access.ports import Access
 from interlock.core.access.scopes import SCOPES
 from interlock.core.kernel.errors import Forbidden, OutcomeUnknown, RateLimited, Unauthenticated, Unavailable
 from interlock.core.kernel.telemetry import Telemetry
-from interlock.entrypoints.http.routing import FORM, Answer, Call, Described, Route
+from interlock.entrypoints.http.routing import CLIENT_BASIC, FORM, Answer, Call, Described, Route
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 TOKEN_PATH = "/oauth/token"
@@ -50,6 +50,20 @@ class TokenGrant(msgspec.Struct, frozen=True):
     expires_in: int
     """Seconds."""
     scope: str
+
+
+class TokenForm(msgspec.Struct, frozen=True):
+    """For the document. A client without a secret proves itself by the last two, which go together."""
+
+    grant_type: Literal["client_credentials"]
+    scope: str | msgspec.UnsetType = msgspec.UNSET
+    """Of the client's scopes, those wanted, separated by spaces. All of them, if absent."""
+    client_id: str | msgspec.UnsetType = msgspec.UNSET
+    client_assertion_type: Literal["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+    client_assertion: str | msgspec.UnsetType = msgspec.UNSET
+    """RFC 7523."""
 
 
 class Metadata(msgspec.Struct, frozen=True):
@@ -240,9 +254,15 @@ def oauth_routes(oauth: OAuth) -> tuple[Route, ...]:
 
     refusals = {
         400: Described(TokenError, "The request or the scope is refused."),
-        401: Described(TokenError, "The client is not known, or its credential is wrong."),
-        429: Described(TokenError, "Too many failed attempts in this client's name."),
-        503: Described(TokenError, "Nothing happened; try again."),
+        401: Described(
+            TokenError,
+            "The client is not known, or its credential is wrong.",
+            headers={"WWW-Authenticate": "How a client proves itself."},
+        ),
+        429: Described(
+            TokenError, "Too many failed attempts in this client's name.", headers={"Retry-After": "Seconds to wait."}
+        ),
+        503: Described(TokenError, "Nothing happened; try again.", headers={"Retry-After": "Seconds to wait."}),
     }
     return (
         Route(
@@ -254,6 +274,9 @@ def oauth_routes(oauth: OAuth) -> tuple[Route, ...]:
             description="The client proves itself by HTTP Basic or by a signed assertion (private_key_jwt).",
             accepts=(FORM,),
             reads_body=True,
+            raw_body=TokenForm,
+            example={"grant_type": "client_credentials"},
+            credentials=(CLIENT_BASIC, ""),
             answers={200: Described(TokenGrant, "An RFC 9068 access token."), **refusals},
             tags=("oauth",),
             challenge='Basic realm="interlock"',

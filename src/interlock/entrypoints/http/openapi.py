@@ -16,7 +16,7 @@ import msgspec
 from interlock.core.kernel.errors import Invalid
 from interlock.entrypoints.http.problems import BY_STATUS, STATUSES, TYPE_PREFIX, Problem
 from interlock.entrypoints.http.requests import API_VERSION, IDEMPOTENCY_KEY_PATTERN
-from interlock.entrypoints.http.routing import ANY_ID, JSON, PROBLEM, Described, Link, Route
+from interlock.entrypoints.http.routing import ANY_ID, CLIENT_BASIC, JSON, PROBLEM, Described, Link, Route
 
 Json = dict[str, Any]
 
@@ -65,7 +65,13 @@ def openapi_document(routes: Iterable[Route], *, version: str = API_VERSION) -> 
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             "contact": {"name": TITLE},
         },
-        "servers": [{"url": "/", "description": "Where this document came from."}],
+        "servers": [
+            {
+                "url": "/",
+                "description": "Where this document came from: local, staging or production.",
+                "x-internal": False,
+            }
+        ],
         "tags": [{"name": tag, "description": TAGS.get(tag, tag)} for tag in sorted(used)],
         "security": [],
         "paths": {path: paths[path] for path in sorted(paths)},
@@ -74,7 +80,7 @@ def openapi_document(routes: Iterable[Route], *, version: str = API_VERSION) -> 
             "parameters": _PARAMETERS,
             "headers": _HEADERS,
             "responses": {f"Problem{status}": _problem_response(status) for status in statuses},
-            "securitySchemes": {SECURITY_SCHEME: _security_scheme(table)},
+            "securitySchemes": {SECURITY_SCHEME: _security_scheme(table), CLIENT_BASIC: _CLIENT_BASIC},
         },
     }
 
@@ -153,7 +159,9 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
         "summary": route.summary,
         "description": _description(route),
         "tags": list(route.tags),
-        "security": [{SECURITY_SCHEME: [route.scope]}] if route.scope else [],
+        "security": [{SECURITY_SCHEME: [route.scope]}]
+        if route.scope
+        else [{name: []} if name else {} for name in route.credentials],
         "parameters": list(_parameters(route, schemas)),
     }
     if (body := _request_body(route, schemas)) is not None:
@@ -299,7 +307,7 @@ def _security_scheme(routes: Sequence[Route]) -> Json:
             scopes.setdefault(route.scope, []).append(route.operation_id)
     return {
         "type": "oauth2",
-        "description": "RFC 9068 access tokens. The tenant comes from the token.",
+        "description": "RFC 9068 access tokens, verified as RFC8725 advises. The tenant comes from the token.",
         "flows": {
             "clientCredentials": {
                 "tokenUrl": "/oauth/token",
@@ -350,6 +358,11 @@ def _patterns(schema: Any) -> Iterator[str]:
             yield from _patterns(value)
 
 
+_CLIENT_BASIC: Json = {
+    "type": "http",
+    "scheme": "basic",
+    "description": "Client id and secret, each form-encoded first (RFC 6749, section 2.3.1). Only for the token endpoint.",
+}
 _PARAMETERS: Json = {
     "IdempotencyKey": {
         "name": "Idempotency-Key",

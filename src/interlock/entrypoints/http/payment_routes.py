@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from interlock.core.kernel import ids
 from interlock.core.kernel.documents import Documents
@@ -32,7 +34,7 @@ from interlock.core.payments.views import (
     payment_view,
     refund_view,
 )
-from interlock.entrypoints.http.pagination import ListQuery, Page, find_page
+from interlock.entrypoints.http.pagination import Instant, ListQuery, Page, find_page
 from interlock.entrypoints.http.routing import Answer, Call, Described, Endpoint, Link, Route, id_pattern
 
 Explain = Callable[[str, str], Awaitable[Timeline]]
@@ -45,6 +47,18 @@ REPLAYED_NOTE = {
 PAYMENT_PATH = {"id": id_pattern(ids.PAYMENT)}
 REFUND_PATH = {"id": id_pattern(ids.REFUND)}
 BY_ID = {"id": "$response.body#/id"}
+CREATE_BODY = Annotated[
+    CreatePayment,
+    Meta(
+        extra_json_schema={
+            "anyOf": [
+                {"properties": {"payment_method": {"type": "object"}}, "required": ["payment_method"]},
+                {"properties": {"confirm": {"const": False}}, "required": ["confirm"]},
+            ]
+        }
+    ),
+]
+"""Confirmed at once with a payment method, or later."""
 LINKS = (
     Link("get", 201, "getPayment", BY_ID, "The payment as it stands."),
     Link("capture", 201, "capturePayment", BY_ID, "Take what is authorised."),
@@ -58,8 +72,9 @@ class PaymentsQuery(ListQuery, frozen=True, forbid_unknown_fields=True):
     status: PaymentStatus | None = None
     customer: str | None = None
     reference: str | None = None
-    created_after: str | None = None
-    """RFC 3339."""
+    created_after: Annotated[Instant | None, Meta(description="Only those created after this instant. RFC 3339.")] = (
+        None
+    )
 
 
 class DisputesQuery(ListQuery, frozen=True, forbid_unknown_fields=True):
@@ -132,7 +147,7 @@ def payment_routes(p: Payments, documents: Documents, explain: Explain) -> tuple
             operation_id="createPayment",
             summary="Create a payment and, unless `confirm` is false, authorise it",
             scope="payments:write",
-            body=CreatePayment,
+            body=CREATE_BODY,
             idempotent=True,
             answers={
                 201: Described(PaymentView, "Created. A decline is `status: failed`.", headers=REPLAYED_NOTE),

@@ -19,6 +19,8 @@ from interlock.core.kernel.idempotency import Request, fingerprint, idempotency_
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
+CLIENT_BASIC = "client_basic"
+"""Security scheme: client id and secret by HTTP Basic."""
 PROBLEM = "application/problem+json"
 ANY_ID = "[A-Za-z0-9_-]{1,64}"
 _ID_TAIL = "[0-9a-hjkmnp-tv-z]{26}"
@@ -177,6 +179,8 @@ class Route:
     example: Any = None
     """Of the body."""
     links: tuple[Link, ...] = ()
+    credentials: tuple[str, ...] = ()
+    """Without a scope: security schemes of the document, any one of which proves the caller; "" stands for none of them."""
     challenge: str = 'Bearer realm="interlock"'
     """WWW-Authenticate of a 401."""
 

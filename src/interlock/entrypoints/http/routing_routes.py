@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from interlock.core.access.audit import audit_event
+from interlock.core.kernel.errors import Fault, Invalid
 from interlock.core.kernel.providers import Action
 from interlock.core.payments.commands import Amount, Body, CurrencyCode, RoutingWish
 from interlock.core.payments.ports import Payments
@@ -21,7 +22,7 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,40}\Z")]
 class RuleBody(Body, frozen=True):
     name: Name
     """`default` is used when a payment names no rule."""
-    providers: Annotated[list[Name], Meta(min_length=1, max_length=20)]
+    providers: Annotated[list[Name], Meta(min_length=1, max_length=20, extra_json_schema={"uniqueItems": True})]
 
 
 class RulesBody(Body, frozen=True):
@@ -75,7 +76,10 @@ def routing_routes(p: Payments) -> tuple[Route, ...]:
         body: PreviewBody = call.body
         wish = body.routing or RoutingWish()
         wanted = Wanted(Action.AUTHORIZE, "card", body.currency, wish.provider, wish.rule)
-        choice = choose(wanted, rules=await p.rules.of(call.principal.tenant), roster=p.gateway)
+        rules = await p.rules.of(call.principal.tenant)
+        if wish.rule is not None and wish.rule not in rules:
+            raise Invalid(faults=(Fault("/routing/rule", "unknown_rule", "no routing rule of that name"),))
+        choice = choose(wanted, rules=rules, roster=p.gateway)
         passed_over = [PassedOver(*refusal) for refusal in choice.passed_over]
         return Answer(200, PreviewView(choice.provider, choice.reason, passed_over))
 
