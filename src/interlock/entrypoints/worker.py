@@ -218,11 +218,12 @@ class Sweeper:
         p = self._payments
         items = await due_payments(p, limit=SWEEPS_AT_ONCE)
         p.telemetry.gauge("interlock_sweeper_due", float(len(items)))
+        now = p.clock.now()
+        oldest = min((int(item.indexes["due"].sort.partition("/")[0]) for item in items), default=now)
+        p.telemetry.gauge("interlock_sweeper_lag_seconds", max(0.0, (now - oldest) / 1000))
         if not items:
             await p.clock.sleep(self._interval_s)
             return
-        oldest = min(int(item.indexes["due"].sort.partition("/")[0]) for item in items)
-        p.telemetry.gauge("interlock_sweeper_lag_seconds", max(0.0, (p.clock.now() - oldest) / 1000))
         for start in range(0, len(items), SWEEPS_AT_ONCE):
             batch = items[start : start + SWEEPS_AT_ONCE]
             outcomes = await asyncio.gather(*(sweep_payment(p, item) for item in batch), return_exceptions=True)

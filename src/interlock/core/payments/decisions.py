@@ -176,6 +176,7 @@ def capture(
     """Record a capture attempt. Raises Conflict or Invalid, and then nothing changed."""
     state = next_state(payment.state, Trigger.CAPTURE)
     refuse_while_unknown(payment)
+    refuse_too_many(payment)
     amount = command.amount if command.amount is not None else payment.capturable
     if amount > payment.capturable:
         raise Invalid(
@@ -212,6 +213,7 @@ def cancel(
     if payment.state in (State.REQUIRES_PAYMENT_METHOD, State.REQUIRES_CONFIRMATION):
         after = replace(payment, state=next_state(payment.state, Trigger.ABANDON), cancel_reason=reason, updated_at=now)
         return Decision(after, "payment.canceled", answer=Answer(request, 200))
+    refuse_too_many(payment)
     return void(payment, reason, request=request, new_id=new_id, now=now, timing=timing)
 
 
@@ -248,6 +250,7 @@ def refund(
         busy = payment.state in (State.CAPTURING, State.CAPTURE_UNCERTAIN, State.CANCELING, State.CANCEL_UNCERTAIN)
         raise Conflict("nothing can be refunded now", code="payment_busy" if busy else "payment_state")
     refuse_while_unknown(payment)
+    refuse_too_many(payment)
     amount = command.amount if command.amount is not None else payment.refundable
     if payment.refundable <= 0:
         raise Conflict("nothing is left to refund", code="nothing_to_refund")
@@ -285,8 +288,6 @@ def open_attempt(
     target: str | None = None,
 ) -> Attempt:
     """An attempt at the provider that holds the payment."""
-    if len(payment.attempts) >= ATTEMPTS_MAX:
-        raise Conflict(f"a payment takes at most {ATTEMPTS_MAX} provider operations", code="too_many_operations")
     assert payment.provider is not None
     return Attempt(
         id=new_id(ids.ATTEMPT),
@@ -305,6 +306,11 @@ def refuse_while_unknown(payment: Payment) -> None:
     """A payment with an attempt of unknown outcome starts no other one."""
     if payment.has_unknown:
         raise Conflict("an earlier operation's outcome is not known yet", code="payment_busy")
+
+
+def refuse_too_many(payment: Payment) -> None:
+    if len(payment.attempts) >= ATTEMPTS_MAX:
+        raise Conflict(f"a payment takes at most {ATTEMPTS_MAX} provider operations", code="too_many_operations")
 
 
 def reason_of(choice: Choice) -> str:

@@ -12,7 +12,8 @@ from interlock.core.kernel.providers import Action, Card, Decline, Outcome
 from interlock.core.payments.states import DisputeState, RefundState, State
 
 ATTEMPTS_MAX = 200
-"""Provider operations of one payment; bounds the stored item."""
+"""Provider operations of one payment before it takes no more commands; bounds the stored item. What the platform must do by
+itself, such as giving a late approval back, is done beyond it, too."""
 FINAL_OUTCOMES = frozenset({Outcome.APPROVED, Outcome.DECLINED, Outcome.NOT_SENT})
 
 
@@ -128,6 +129,8 @@ class Payment(msgspec.Struct, frozen=True, omit_defaults=True):
     amount_captured: int = 0
     amount_released: int = 0
     authorization_expires_at: Millis | None = None
+    release_after: Millis | None = None
+    """Releasing what had expired did not work: not again before this."""
     next_action: Mapping[str, str] | None = None
     decline: Decline | None = None
     cancel_reason: str | None = None

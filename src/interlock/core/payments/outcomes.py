@@ -13,6 +13,7 @@ from interlock.core.kernel.providers import Action, Decline, Outcome, Retry
 from interlock.core.payments.decisions import Answer, Booking, Decision, authorize, open_attempt
 from interlock.core.payments.model import FINAL_OUTCOMES, Attempt, Capture, Payment
 from interlock.core.payments.news import News, retry_time
+from interlock.core.payments.releases import void_result, voided_late
 from interlock.core.payments.reversals import late_approval, reversal_result
 from interlock.core.payments.states import STATUS, RefundState, State, Trigger, next_state
 
@@ -168,63 +169,6 @@ def _capture(payment: Payment, attempt: Attempt, news: News) -> Decision:
             return Decision(_move(after, Trigger.CAPTURE_REFUSED), "payment.capture_failed")
 
 
-def _void(payment: Payment, attempt: Attempt, news: News) -> Decision:
-    after = replace(payment, attempts=payment.with_attempt(attempt), updated_at=news.now)
-    match news.result.outcome:
-        case Outcome.APPROVED:
-            return _voided(after)
-        case Outcome.PENDING | Outcome.REQUIRES_ACTION:
-            return Decision(_move(after, Trigger.PENDED), "payment.processing")
-        case Outcome.UNKNOWN:
-            return Decision(_move(after, Trigger.UNKNOWN), "payment.processing", alarms=("outcome_unknown",))
-    expired = payment.authorization_expires_at is not None and payment.authorization_expires_at <= news.now
-    if expired and news.result.outcome is Outcome.DECLINED:
-        return _voided(after)  # nothing is left to release: the card network has let go of it
-    stands = replace(after, cancel_reason=None)
-    waits_for_payer = any(known.operation is Action.AUTHORIZE and known.is_open for known in stands.attempts)
-    if stands.amount_authorized == 0 and not waits_for_payer:
-        return Decision(_move(stands, Trigger.DECLINED), "payment.failed")
-    if stands.amount_authorized == 0:
-        soon = tuple(
-            replace(open_one, deadline=news.now)
-            if open_one.operation is Action.AUTHORIZE and open_one.is_open
-            else open_one
-            for open_one in stands.attempts
-        )
-        moved = _move(replace(stands, attempts=soon), Trigger.VOID_REFUSED_UNAUTHORIZED)
-    elif stands.capturable == 0:
-        moved = _move(stands, Trigger.VOID_FOUND_CAPTURED)
-    else:
-        moved = _move(stands, Trigger.VOID_REFUSED)
-    return Decision(moved, "payment.cancel_failed")
-
-
-def _voided(payment: Payment) -> Decision:
-    """Nothing is held any more. An authorise attempt that still waited for the payer is over, too."""
-    closed = tuple(
-        replace(
-            attempt,
-            outcome=Outcome.DECLINED,
-            deadline=None,
-            decline=Decline("hard", "canceled", Retry.NEVER),
-            released=True,
-        )
-        if attempt.operation is Action.AUTHORIZE and attempt.is_open
-        else attempt
-        for attempt in payment.attempts
-    )
-    released = replace(
-        payment,
-        attempts=closed,
-        amount_released=payment.amount_released + payment.capturable,
-        next_action=None,
-        authorization_expires_at=None,
-    )
-    if payment.amount_captured:
-        return Decision(_move(released, Trigger.RELEASED), "payment.succeeded")
-    return Decision(_move(released, Trigger.VOIDED), "payment.canceled")
-
-
 def _refund(payment: Payment, attempt: Attempt, news: News) -> Decision:
     match news.result.outcome:
         case Outcome.APPROVED:
@@ -259,7 +203,7 @@ def refund_moved(payment: Payment, attempt: Attempt, state: RefundState, event: 
 _BY_OPERATION = {
     Action.AUTHORIZE: _authorize,
     Action.CAPTURE: _capture,
-    Action.VOID: _void,
+    Action.VOID: void_result,
     Action.REFUND: _refund,
 }
 
@@ -269,7 +213,7 @@ def _late_news(payment: Payment, attempt: Attempt, news: News) -> Decision | Non
     heard, known = news.result.outcome, attempt.outcome
     if heard is Outcome.APPROVED and known is not Outcome.APPROVED:
         if attempt.operation is Action.VOID:
-            return _voided_late(payment, replace(_heard(attempt, news), late=True), news)
+            return voided_late(payment, replace(_heard(attempt, news), late=True), news)
         if attempt.operation is Action.REFUND:
             return _refunded_late(payment, replace(_heard(attempt, news), late=True), news)
         if attempt.released and not news.result.captured:
@@ -278,13 +222,6 @@ def _late_news(payment: Payment, attempt: Attempt, news: News) -> Decision | Non
     if heard is Outcome.DECLINED and known is Outcome.APPROVED and attempt.operation is Action.REFUND:
         return _refund_returned(payment, _heard(attempt, news), news)
     return None
-
-
-def _voided_late(payment: Payment, attempt: Attempt, news: News) -> Decision:
-    after = replace(payment, attempts=payment.with_attempt(attempt), updated_at=news.now)
-    if payment.state is State.AUTHORIZED:
-        return _voided(replace(after, cancel_reason=after.cancel_reason or "requested_by_merchant"))
-    return Decision(after, "payment.late_void", alarms=("late_void",))
 
 
 def _refunded_late(payment: Payment, attempt: Attempt, news: News) -> Decision:

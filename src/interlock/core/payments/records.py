@@ -29,7 +29,7 @@ def next_due(payment: Payment) -> Millis | None:
     """
     times = [attempt.deadline for attempt in payment.attempts if attempt.deadline is not None]
     if payment.state is State.AUTHORIZED and payment.authorization_expires_at is not None and not payment.has_unknown:
-        times.append(payment.authorization_expires_at)
+        times.append(max(payment.authorization_expires_at, payment.release_after or 0))
     return min(times, default=None)
 
 

@@ -116,12 +116,16 @@ async def _look_into(p: Payments, held: Held, attempt_id: str) -> None:
 
 async def _no_news(p: Payments, held: Held, attempt: Attempt, report: CallReport) -> None:
     """Nothing new: look again later, or end a wait for a payer who does not come."""
-    now = p.clock.now()
-    if attempt.outcome is Outcome.REQUIRES_ACTION and held.payment.state is State.REQUIRES_ACTION:
-        await _abandon(p, held, attempt, now)
-        return
+    now, heard = p.clock.now(), report.result.outcome
     assert attempt.outcome is not None
-    await _write(p, held, replace(attempt, deadline=retry_time(attempt, attempt.outcome, now, p.timing)))
+    look_at = retry_time(attempt, attempt.outcome, now, p.timing)
+    if attempt.outcome is Outcome.REQUIRES_ACTION and held.payment.state is State.REQUIRES_ACTION:
+        if heard is Outcome.REQUIRES_ACTION:
+            await _abandon(p, held, attempt, now)
+            return
+        # The payer may have acted meanwhile: without an answer, nobody may say they did not.
+        look_at = retry_time(attempt, heard, now, p.timing)
+    await _write(p, held, replace(attempt, deadline=look_at))
 
 
 async def _abandon(p: Payments, held: Held, attempt: Attempt, now: Millis) -> None:
