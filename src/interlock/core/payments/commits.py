@@ -128,11 +128,12 @@ def _members(payment: Payment, subject: str | None) -> dict[str, bytes]:
 
 
 def _learned(before: Payment | None, after: Payment) -> str:
-    if after.provider_reference is None or (
-        before is not None and before.provider_reference == after.provider_reference
-    ):
-        return ""
-    return f"{after.provider}:{after.provider_reference}"
+    """A provider's id of the payment that is new with this commit; of the provider that was asked, not of the latest."""
+    known = {(attempt.provider, attempt.provider_reference) for attempt in before.attempts} if before else ()
+    for attempt in after.attempts:
+        if attempt.provider_reference is not None and (attempt.provider, attempt.provider_reference) not in known:
+            return f"{attempt.provider}:{attempt.provider_reference}"
+    return ""
 
 
 def _object(members: dict[str, bytes]) -> bytes:

@@ -159,7 +159,13 @@ def authorize(
         capture=capture,
         reason=reason_of(choice),
     )
-    after = replace(payment, provider=choice.provider, attempts=(*payment.attempts, attempt), updated_at=now)
+    after = replace(
+        payment,
+        provider=choice.provider,
+        provider_reference=None,
+        attempts=(*payment.attempts, attempt),
+        updated_at=now,
+    )
     return Decision(after, event, call=attempt.id)
 
 

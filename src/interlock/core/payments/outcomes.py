@@ -30,12 +30,12 @@ CANCELING = frozenset({State.CANCELING, State.CANCEL_UNCERTAIN})
 def apply_result(payment: Payment, attempt: Attempt, news: News) -> Decision | None:
     """The next payment, or None when this is no news."""
     heard, known = news.result.outcome, attempt.outcome
-    if attempt.reverses:
-        decision = reversal_result(payment, attempt, news) if attempt.is_open and heard is not known else None
+    if heard is known or (heard is Outcome.UNKNOWN and known is not None):
+        decision = None
+    elif attempt.reverses:
+        decision = reversal_result(payment, attempt, news) if attempt.is_open or heard is Outcome.APPROVED else None
     elif not attempt.is_open:
         decision = _late_news(payment, attempt, news)
-    elif heard is known or (heard is Outcome.UNKNOWN and known is not None):
-        decision = None
     else:
         decision = _BY_OPERATION[attempt.operation](payment, _heard(attempt, news), news)
     return None if decision is None else _answered(decision, attempt)

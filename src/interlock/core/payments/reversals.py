@@ -22,8 +22,17 @@ def late_approval(payment: Payment, attempt: Attempt, news: News) -> Decision:
     return Decision(after, "payment.late_approval", booking, call=reversal.id, alarms=("late_approval",))
 
 
+def is_given_back(payment: Payment, reversal: Attempt) -> bool:
+    """Whether another attempt has given back already what `reversal` is to give back."""
+    return any(
+        known.reverses and known.target == reversal.target and known.outcome is Outcome.APPROVED
+        for known in payment.attempts
+        if known.id != reversal.id
+    )
+
+
 def reversal_result(payment: Payment, attempt: Attempt, news: News) -> Decision:
-    """What became of taking it back."""
+    """What became of taking it back. An attempt that was given up may turn out done, beside the one that followed it."""
     result = news.result
     final = result.outcome in FINAL_OUTCOMES
     heard = replace(
@@ -36,12 +45,17 @@ def reversal_result(payment: Payment, attempt: Attempt, news: News) -> Decision:
         detail=result.detail or "",
     )
     after = replace(payment, attempts=payment.with_attempt(heard), updated_at=news.now)
+    given_back = is_given_back(payment, attempt)
     if result.outcome is Outcome.APPROVED:
         taken = attempt.operation is Action.REFUND
-        booking = Booking("late_capture_reversed", attempt.amount, attempt.id, attempt.provider) if taken else None
-        return Decision(after, "payment.late_approval_reversed", booking)
+        kind = "refund_late_excess" if given_back else "late_capture_reversed"
+        booking = Booking(kind, attempt.amount, attempt.id, attempt.provider) if taken else None
+        alarms = ("reversed_twice",) if taken and given_back else ()
+        return Decision(after, "payment.late_approval_reversed", booking, alarms=alarms)
     if not final:
         return Decision(after, "payment.reversal_pending")
+    if given_back:
+        return Decision(after, "payment.late_approval_reversed")
     tried = sum(1 for known in after.attempts if known.reverses and known.target == attempt.target)
     late = after.attempt(attempt.target or "")
     if tried >= REVERSALS_MAX or late is None:

@@ -23,6 +23,7 @@ from interlock.core.payments.news import retry_time
 from interlock.core.payments.operations import lookup_of
 from interlock.core.payments.ports import Payments
 from interlock.core.payments.records import DUE_INDEX, DUE_SHARDS, due_until, next_due, payment_write
+from interlock.core.payments.reversals import is_given_back
 from interlock.core.payments.states import State
 
 RESENDS_MAX = 5
@@ -150,7 +151,8 @@ async def _not_found(p: Payments, held: Held, attempt: Attempt, report: CallRepo
         await _write(p, held, replace(attempt, deadline=settled_at))
         return
     key_is_good = now + KEY_LIFETIME_MARGIN < attempt.started_at + can.idempotency_key_lifetime_ms
-    if attempt.operation is not Action.AUTHORIZE and key_is_good and attempt.resends < RESENDS_MAX:
+    needless = attempt.reverses and is_given_back(held.payment, attempt)
+    if attempt.operation is not Action.AUTHORIZE and key_is_good and attempt.resends < RESENDS_MAX and not needless:
         again = replace(attempt, resends=attempt.resends + 1, sent_at=now, deadline=now + p.timing.attempt_ms)
         held = await _write(p, held, again)
         await perform(p, held, attempt.id, None, resend=True)
