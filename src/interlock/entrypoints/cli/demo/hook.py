@@ -31,6 +31,7 @@ class Hook:
 
     def __init__(self, *, seed: int) -> None:
         self.secret = ""
+        self.refused_share = REFUSED_SHARE
         self.arrivals: dict[str, list[Arrival]] = {}
         """By payment: each event's first arrival, in order."""
         self.events: set[str] = set()
@@ -70,7 +71,7 @@ class Hook:
         if not self._is_genuine(request, message, body):
             self.forged.append(message)
             return web.Response(status=401)
-        if message not in self.events and message not in self._refused and self._dice.random() < REFUSED_SHARE:
+        if message not in self.events and message not in self._refused and self._dice.random() < self.refused_share:
             self._refused.add(message)
             self.refused += 1
             return web.Response(status=503)
