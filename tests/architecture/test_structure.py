@@ -31,7 +31,7 @@ OWN_NAMES = {
     "notifications": set(),
     "payments": {
         *{"calls", "commits", "decisions", "disputes", "journals", "news", "operations", "outcomes"},
-        *{"reversals", "sweeping", "timeline"},
+        *{"releases", "reversals", "sweeping", "timeline"},
     },
     "routing": {"breaker"},
     "webhooks": {"delivering", "listing", "schedule", "signing", "subscriptions", "targets", "traffic"},
