@@ -44,7 +44,16 @@ from tests.providers.simulator.harness import API_KEY, SIGNING
 from tests.providers.simulator.in_process import InProcessTransport
 
 SCOPES = frozenset(
-    "payments:read payments:write refunds:write webhooks:read webhooks:write ledger:read routing:read routing:write".split()
+    [
+        "payments:read",
+        "payments:write",
+        "refunds:write",
+        "webhooks:read",
+        "webhooks:write",
+        "ledger:read",
+        "routing:read",
+        "routing:write",
+    ]
 )
 READING = frozenset({"get", "query", "query_index", "history", "read", "wait", "receive", "lag", "depth", "find"})
 
@@ -237,9 +246,7 @@ class Node:
         raw = body if isinstance(body, bytes) else b"" if body is None else msgspec.json.encode(body)
         pairs = [(b"authorization", f"Bearer {token}".encode()), (b"content-length", str(len(raw)).encode())]
         pairs += [(b"content-type", b"application/json")] if raw else []
-        pairs += [
-            (name.lower().encode(), one.encode()) for name, value in headers.items() for one in value.split("\n")
-        ]
+        pairs += [(name.lower().encode(), one.encode()) for name, value in headers.items() for one in value.split("\n")]
         sent: list[Any] = []
 
         async def receive() -> Any:
@@ -273,7 +280,9 @@ class SkewedClock:
 
 def _config(name: str) -> ProviderConfig:
     credentials = {"api_key": API_KEY, "signing_secret": SIGNING[0]}
-    return ProviderConfig(name=name, base_url="http://127.0.0.1:1", credentials=credentials, read_timeout_s=10.0, total_timeout_s=15.0)
+    return ProviderConfig(
+        name=name, base_url="http://127.0.0.1:1", credentials=credentials, read_timeout_s=10.0, total_timeout_s=15.0
+    )
 
 
 async def _authenticate(authorization: str) -> Principal:

@@ -17,7 +17,11 @@ async def test_read_timeout_after_acceptance_is_answered_202_and_found_by_lookup
     world = World()
     await world.hook()
     answer = await world.pay(token="tok_timeout_after_accept")
-    assert (answer.status, answer.json["status"], answer.json["attempts"][0]["outcome"]) == (202, "processing", "unknown")
+    assert (answer.status, answer.json["status"], answer.json["attempts"][0]["outcome"]) == (
+        202,
+        "processing",
+        "unknown",
+    )
     assert "payment.outcome_unknown" in world.alarms()
     await world.run(5)
     payment = world.payment(answer.json["id"])
@@ -106,7 +110,9 @@ async def test_answer_with_another_amount_is_unknown_with_an_alarm_and_found_by_
 
 async def test_provider_that_goes_on_lying_keeps_the_payment_uncertain_and_nothing_else_starts():
     """4, 9: a lookup that names another amount is no answer either."""
-    world = World(operations={"charge": {"wrong_amount": 1}, "lookup": {"wrong_amount": 1}}, notifications={"drop_rate": 1})
+    world = World(
+        operations={"charge": {"wrong_amount": 1}, "lookup": {"wrong_amount": 1}}, notifications={"drop_rate": 1}
+    )
     answer = await world.pay()
     payment_id = answer.json["id"]
     await world.run(3 * HOUR)

@@ -45,7 +45,11 @@ async def test_death_before_the_call_ends_in_failed_with_nothing_charged():
     (payment,) = world.payments()
     assert payment.state is State.AUTHORIZING, "the attempt was on record before"
     answer = await world.insist("POST", "/v1/payments", SALE, key="k1")
-    assert (answer.status, answer.json["status"], answer.json["decline"]["code"]) == (201, "failed", "provider_unavailable")
+    assert (answer.status, answer.json["status"], answer.json["decline"]["code"]) == (
+        201,
+        "failed",
+        "provider_unavailable",
+    )
     assert not world.instances["simulator_a"].books.requested
     await world.assert_invariants()
 

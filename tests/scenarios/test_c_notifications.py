@@ -359,9 +359,7 @@ async def test_news_that_names_another_tenant_touches_nothing(about):
     answer = await world.pay(token="tok_timeout_after_accept")
     payment_id = answer.json["id"]
     assert world.payment(payment_id).state is State.UNCERTAIN
-    await world.tell_us(
-        notice(world, answer.json["attempts"][0]["id"], metadata={"payment_id": payment_id} | about)
-    )
+    await world.tell_us(notice(world, answer.json["attempts"][0]["id"], metadata={"payment_id": payment_id} | about))
     await world.run(3 * HOUR)
     assert world.payment(payment_id).state is State.UNCERTAIN
     assert len(world.payments()) == 1
@@ -396,7 +394,9 @@ async def test_news_of_another_kind_of_operation_than_the_attempt_it_names_is_no
     world = World(notifications={"drop_rate": 1}, operations={"lookup": {"unavailable": 1}})
     answer = await world.pay(token="tok_timeout_after_accept")
     await world.tell_us(
-        notice(world, answer.json["attempts"][0]["id"], kind="refund", status="declined", decline_code="returned_by_bank")
+        notice(
+            world, answer.json["attempts"][0]["id"], kind="refund", status="declined", decline_code="returned_by_bank"
+        )
     )
     await world.work_queue()
     assert world.payment(answer.json["id"]).state is State.UNCERTAIN

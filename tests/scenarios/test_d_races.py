@@ -154,7 +154,8 @@ async def test_refund_while_a_capture_is_unknown_is_refused_until_it_is_found():
     payment_id = await world.authorize()
     assert (await world.act(payment_id, "capture", {"amount": 300})).json["amount_captured"] == 300
     world.faults(
-        operations={"capture": {"timeout_after_accept": 1}, "lookup": {"unavailable": 1}}, notifications={"drop_rate": 1}
+        operations={"capture": {"timeout_after_accept": 1}, "lookup": {"unavailable": 1}},
+        notifications={"drop_rate": 1},
     )
     assert (await world.act(payment_id, "capture", {"amount": 500}, key="k3")).status == 202
     refused = await world.act(payment_id, "refunds", {"amount": 100}, key="k4")
@@ -171,9 +172,7 @@ async def test_capture_and_cancel_while_a_refund_is_unknown_are_refused():
     world = World(notifications={"drop_rate": 1})
     payment_id = await world.authorize()
     await world.act(payment_id, "capture", {"amount": 300})
-    world.faults(
-        operations={"refund": {"garbage": 1}, "lookup": {"unavailable": 1}}, notifications={"drop_rate": 1}
-    )
+    world.faults(operations={"refund": {"garbage": 1}, "lookup": {"unavailable": 1}}, notifications={"drop_rate": 1})
     assert (await world.act(payment_id, "refunds", None, key="k3")).status == 202
     for verb, key in (("capture", "k4"), ("cancel", "k5"), ("refunds", "k6")):
         refused = await world.act(payment_id, verb, None, key=key)

@@ -1,6 +1,7 @@
 """E. The same key again: the same effect, the same answer, or a refusal that says why."""
 
 import asyncio
+import contextlib
 
 import msgspec
 import pytest
@@ -309,10 +310,8 @@ async def test_record_and_payment_appear_together_or_not_at_all():
     for kill_at in range(1, 30):
         world = World()
         world.node.kill_at = kill_at
-        try:
+        with contextlib.suppress(Died):
             await world.pay()
-        except Died:
-            pass
         records = [key for key in world.store._items if key.sort == "record"]
         assert len(records) == len(world.payments())
     await world.run(HOUR)

@@ -139,9 +139,7 @@ async def test_reversal_given_up_and_found_done_is_booked_and_no_other_is_sent()
     world = World()
     answer = await world.pay(token="tok_late_approval")
     payment_id = answer.json["id"]
-    world.faults(
-        operations={"refund": {"late_accept": 1}}, late_accept_s=2 * 3600, notifications={"of_answers": True}
-    )
+    world.faults(operations={"refund": {"late_accept": 1}}, late_accept_s=2 * 3600, notifications={"of_answers": True})
     await world.run(2 * MINUTE)
     assert world.payment(payment_id).attempts[0].late
     world.faults(operations={"refund": {"timeout_before_accept": 1}})
@@ -192,7 +190,9 @@ async def test_capture_given_up_and_found_done_is_given_back_and_the_payment_goe
     await world.run(MINUTE)
     payment = world.payment(payment_id)
     assert (payment.amount_captured, payment.attempts[-1].reverses, charge.refunded) == (0, True, 400)
-    assert (await world.act(payment_id, "capture", {"amount": 600, "final": True}, key="k3")).json["status"] == "succeeded"
+    assert (await world.act(payment_id, "capture", {"amount": 600, "final": True}, key="k3")).json[
+        "status"
+    ] == "succeeded"
     await world.assert_invariants()
 
 
@@ -224,9 +224,7 @@ async def test_refund_given_up_and_found_done_counts_and_one_too_many_goes_to_su
     world.faults()
     books = world.instances["simulator_a"].books
     charge = books.charges_of(payment_id=payment_id)[0]
-    operation = books.refund(
-        charge, FollowOnRequest(world.last_attempt(payment_id).id, 400, "EUR"), world.clock.now()
-    )
+    operation = books.refund(charge, FollowOnRequest(world.last_attempt(payment_id).id, 400, "EUR"), world.clock.now())
     world.instances["simulator_a"].changed(operation)
     await world.run(MINUTE)
     payment = world.payment(payment_id)
@@ -265,7 +263,9 @@ async def test_reference_of_the_provider_that_declined_does_not_stick_to_the_nex
     await world.assert_invariants()
 
 
-OUTCOMES = st.sampled_from(["timeout_after_accept", "timeout_before_accept", "garbage", "rate_limited", "pending", "reset_before_accept"])
+OUTCOMES = st.sampled_from(
+    ["timeout_after_accept", "timeout_before_accept", "garbage", "rate_limited", "pending", "reset_before_accept"]
+)
 
 
 @given(
@@ -276,7 +276,9 @@ OUTCOMES = st.sampled_from(["timeout_after_accept", "timeout_before_accept", "ga
     seed=st.integers(1, 1000),
 )
 @settings(max_examples=40, deadline=None)
-async def test_whatever_fails_every_open_attempt_is_due_and_all_ends_as_the_books_say(charge, follow, manual, verbs, seed):
+async def test_whatever_fails_every_open_attempt_is_due_and_all_ends_as_the_books_say(
+    charge, follow, manual, verbs, seed
+):
     world = World(seed=seed)
     rates = {"operations": {"charge": dict.fromkeys(charge, 0.4), "lookup": {"unavailable": 0.3}}, "seed": seed}
     for kind in ("capture", "void", "refund"):

@@ -4,6 +4,7 @@ providers with books of their own, and a merchant who listens to webhooks. Nothi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 from typing import Any
@@ -25,8 +26,8 @@ from interlock.core.payments.model import Attempt, Payment, decode_payment
 from interlock.core.payments.projection import COLLECTIONS as PAYMENT_COLLECTIONS
 from interlock.core.payments.records import payment_key
 from interlock.core.webhooks.events import COLLECTIONS as WEBHOOK_COLLECTIONS
-from interlock.core.webhooks.ports import QUEUE_SPEC
 from interlock.core.webhooks.ports import QUEUE as WEBHOOKS
+from interlock.core.webhooks.ports import QUEUE_SPEC
 from interlock.simulator import control
 from interlock.simulator.instance import SimulatedProvider
 from interlock.simulator.messages import Notice, Request, signature_headers
@@ -94,7 +95,9 @@ class World:
         self.node = Node(self, "node")
 
     def _instance(self, name: str, faults: dict[str, Any]) -> SimulatedProvider:
-        made = SimulatedProvider(name, now=self.clock.now, new_id=self.ids.new, signing_secrets=SIGNING, api_key=API_KEY)
+        made = SimulatedProvider(
+            name, now=self.clock.now, new_id=self.ids.new, signing_secrets=SIGNING, api_key=API_KEY
+        )
         made.set_plan(plan(**faults))
         return made
 
@@ -293,10 +296,8 @@ class World:
         instance.outbox = []
 
     async def _posting(self) -> None:
-        try:
+        with contextlib.suppress(Died):
             await self.post()
-        except Died:
-            pass
 
     async def run(self, seconds: float) -> None:
         """Time passes from one due thing to the next, everybody working."""
@@ -334,7 +335,9 @@ class World:
         found += [f"{len(kept.messages)} in {name}" for name, kept in self.queue._queues.items() if kept.messages]
         for topic in self.bus._topics.values():
             behind = {
-                name: sum(part.next - claim.committed for part, claim in zip(topic.partitions, group.claims, strict=True))
+                name: sum(
+                    part.next - claim.committed for part, claim in zip(topic.partitions, group.claims, strict=True)
+                )
                 for name, group in topic.groups.items()
             }
             found += [f"{name} is {lag} events behind" for name, lag in behind.items() if lag]
