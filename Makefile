@@ -24,8 +24,9 @@ up: setup ## run the platform on this machine until interrupted
 demo: setup ## a minute of mixed traffic through two faulty providers, then the proof
 	$(BIN)/interlock demo
 
-sim: setup ## random walks and named scenarios in virtual time, SEEDS walks (default 2000)
-	WALKS=$(or $(SEEDS),2000) $(BIN)/python -m pytest tests/core/payments/test_random_walks.py tests/scenarios
+sim: setup ## seeded walks in virtual time: SEEDS of them (default 200), or the one named by SEED
+	SEEDS=$(or $(SEEDS),200) SEED=$(SEED) WALKS=$(or $(SEEDS),200) $(BIN)/python -m pytest -n 2 \
+		tests/core/payments/test_random_walks.py tests/scenarios/test_walks.py
 
 bench: setup ## what a commit and a request cost on this machine
 	$(BIN)/python bench/store_commit.py
