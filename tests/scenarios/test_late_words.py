@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.core.kernel.providers import Action, CallReport, Decline, Outcome, Result, Retry
-from interlock.core.kernel.store import VALUE_BYTES_MAX
+from interlock.core.kernel.store import VALUE_BYTES_MAX, Delete
 from interlock.core.payments.calls import record_result
 from interlock.core.payments.commits import Cause
 from interlock.core.payments.handlers import load_payment
@@ -311,3 +311,42 @@ async def test_unknown_result_word_is_never_taken_for_the_last_one():
         )
         assert (reply, call) == (None, None)
     assert world.payment(payment_id) == held.payment
+
+
+async def test_rules_that_cannot_be_read_lose_no_answer_that_does_not_need_them():
+    """The provider said yes: that is written down, whatever else the store cannot do at the moment."""
+    world = World()
+    world.faults(latency={"kind": "constant", "ms": 3000})
+    task = world.begin(
+        "POST",
+        "/v1/payments",
+        {"amount": 1000, "currency": "EUR", "payment_method": {"type": "card", "token": "tok_approve"}},
+        key="k1",
+    )
+    await world.clock.run_for(1)
+    world.fail("unavailable", when="store.get", holds=lambda args: args[0].partition.endswith("/routing"))
+    answer = await world.finish(task)
+    assert (answer.status, answer.json["status"]) == (201, "succeeded")
+    world.fault_of = lambda called, args: None
+    await world.assert_invariants()
+
+
+async def test_payment_of_a_rule_that_is_deleted_meanwhile_does_not_leave_that_rule():
+    """Failover stays within what the merchant asked for."""
+    world = World(instances=("simulator_a", "simulator_b"))
+    await world.ask("PUT", "/v1/routing/rules", {"rules": [{"name": "only_a", "providers": ["simulator_a"]}]})
+    world.faults(outages=[{"mode": "connect_refused"}], latency={"kind": "constant", "ms": 0})
+    commit = world.store.commit
+
+    async def slow(writes, events=()):
+        await commit(writes, events)
+        if events and events[0].type == "payment.created":
+            (key,) = (key for key in world.store._items if key.partition.endswith("/routing"))
+            await commit([Delete(key, world.store._items[key].version)])
+            world.clock.advance(3)
+
+    world.store.commit = slow
+    answer = await world.pay(routing={"rule": "only_a"})
+    assert (answer.json["status"], len(answer.json["attempts"])) == ("failed", 1)
+    world.store.commit = commit
+    await world.assert_invariants()

@@ -37,7 +37,8 @@ async def perform(p: Payments, held: Held, attempt_id: str, request: Request | N
         assert attempt is not None
         _refuse_if_late(p, attempt)
         report = await p.gateway.call(attempt.provider, operation_of(held.payment, attempt), resend=resend)
-        failover = await failover_of(p, held.payment, attempt) if request is not None else None
+        elsewhere = request is not None and report.result.outcome in (Outcome.DECLINED, Outcome.NOT_SENT)
+        failover = await failover_of(p, held.payment, attempt) if elsewhere else None
         held, answered, next_attempt = await record_result(
             p, held, attempt.id, report, Cause(cause, request, report, attempt.id), failover
         )

@@ -10,13 +10,12 @@ import msgspec
 from interlock.core.kernel.clock import Clock
 from interlock.core.kernel.errors import Fault, Invalid
 from interlock.core.kernel.events import Event
-from interlock.core.kernel.store import ABSENT, Delete, Key, Put, Store, Write
+from interlock.core.kernel.store import ABSENT, Key, Put, Store, Write
 from interlock.core.routing.model import Roster, Rule
 
 CACHED_S = 2.0
 TENANTS_CACHED_MAX = 10_000
 RULES_MAX = 10
-"""Of a tenant: replacing all of them by as many others, with the audit record, must fit into one commit."""
 
 
 class Rules:
@@ -33,8 +32,8 @@ class Rules:
         now = self._clock.monotonic()
         if cached is not None and now - cached[0] < CACHED_S:
             return cached[1]
-        page = await self._store.query(_partition(tenant), limit=RULES_MAX)
-        rules = MappingProxyType({item.key.sort: _decoder.decode(item.value) for item in page.items})
+        item = await self._store.get(_key(tenant))
+        rules = MappingProxyType({rule.name: rule for rule in _decoder.decode(item.value)} if item else {})
         if len(self._cache) >= TENANTS_CACHED_MAX:
             self._cache.clear()
         self._cache[tenant] = (now, rules)
@@ -55,15 +54,9 @@ class Rules:
         WriteConflict when somebody else changed them at the same time.
         """
         _refuse_faulty(rules, roster)
-        present = {item.key.sort: item for item in (await self._store.query(_partition(tenant), limit=RULES_MAX)).items}
-        writes: list[Write] = list(also)
-        for rule in rules:
-            known = present.pop(rule.name, None)
-            expected = known.version if known else ABSENT
-            writes.append(Put(Key(_partition(tenant), rule.name), _encoder.encode(rule), expected))
-        writes.extend(Delete(item.key, item.version) for item in present.values())
-        if writes:
-            await self._store.commit(writes, events)
+        item = await self._store.get(_key(tenant))
+        write = Put(_key(tenant), _encoder.encode(list(rules)), item.version if item else ABSENT)
+        await self._store.commit([*also, write], events)
         self._cache.pop(tenant, None)
 
 
@@ -86,9 +79,10 @@ def _refuse_faulty(rules: Sequence[Rule], roster: Roster) -> None:
         raise Invalid(faults=tuple(faults))
 
 
-def _partition(tenant: str) -> str:
-    return f"{tenant}/routing"
+def _key(tenant: str) -> Key:
+    """All rules of a tenant are one item: two who replace them at once cannot leave a mixture."""
+    return Key(f"{tenant}/routing", "rules")
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Rule)
+_decoder = msgspec.json.Decoder(list[Rule])

@@ -66,6 +66,8 @@ def choose(wanted: Wanted, *, rules: Mapping[str, Rule], roster: Roster, tried: 
         source = "asked for by the request"
     else:
         rule = rules.get(wanted.rule or DEFAULT_RULE)
+        if rule is None and wanted.rule not in (None, DEFAULT_RULE):
+            return Choice(None, f"rule {wanted.rule} is not there any more")
         order = rule.providers if rule is not None else roster.names()
         source = f"rule {rule.name}" if rule is not None else "order of the settings"
     passed_over: list[Refusal] = []
