@@ -101,6 +101,10 @@ BODIES: dict[str, tuple[Any, list[tuple[str, str]]]] = {
     ),
     "line break in the reference": (good(reference="a\r\nb"), [("/reference", "bad_format")]),
     "return URL of another scheme": (good(return_url="javascript:alert(1)"), [("/return_url", "bad_format")]),
+    "return URL that readers would read differently": (
+        good(return_url="https://shop.example.com/\u0085"),
+        [("/return_url", "bad_format")],
+    ),
     "metadata that is not text": (good(metadata={"a": 1}), [("/metadata/a", "wrong_type")]),
     "unknown routing rule": (good(routing={"rule": "nowhere"}), [("/routing/rule", "unknown_rule")]),
     "provider that is not configured": (

@@ -20,7 +20,10 @@ Text = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\u0000-\u0
 MetadataKey = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9_.-]+\Z")]
 MetadataValue = Annotated[str, Meta(max_length=500)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=20)]
-ReturnUrl = Annotated[str, Meta(pattern=r"^https?://[^\s\u0000-\u001f\u007f]+\Z", max_length=2000)]
+ReturnUrl = Annotated[
+    str,
+    Meta(pattern=r"^https?://[!-~]+\Z", max_length=2000, description="Printable ASCII; anything else percent-encoded."),
+]
 ProviderName = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,40}\Z")]
 
 

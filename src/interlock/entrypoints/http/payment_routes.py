@@ -61,6 +61,7 @@ CREATE_BODY = Annotated[
 """Confirmed at once with a payment method, or later."""
 LINKS = (
     Link("get", 201, "getPayment", BY_ID, "The payment as it stands."),
+    Link("confirm", 201, "confirmPayment", BY_ID, "Authorise one that was created with `confirm: false`."),
     Link("capture", 201, "capturePayment", BY_ID, "Take what is authorised."),
     Link("cancel", 201, "cancelPayment", BY_ID, "Release what is authorised."),
     Link("refund", 201, "refundPayment", BY_ID, "Give captured money back."),
