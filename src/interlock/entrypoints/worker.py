@@ -189,12 +189,11 @@ class QueueWorker:
             await asyncio.gather(*late, return_exceptions=True)
 
     def _reap(self) -> None:
-        """Forget who is done. Raises the worst of what they raised, a bug before a refusal; all their messages come again."""
+        """Forget who is done. Raises the worst of what they raised; all their messages come again."""
         done = {task for task in self._under_way if task.done()}
         self._under_way -= done
         errors = [error for task in done if not task.cancelled() and isinstance(error := task.exception(), Exception)]
-        if errors:
-            raise min(errors, key=lambda error: isinstance(error, InterlockError))
+        _raise_worst(errors)
 
     async def _one(self, message: QueueMessage) -> None:
         done = False
@@ -224,12 +223,18 @@ class Sweeper:
         if not items:
             await p.clock.sleep(self._interval_s)
             return
+        errors: list[Exception] = []
         for start in range(0, len(items), SWEEPS_AT_ONCE):
             batch = items[start : start + SWEEPS_AT_ONCE]
             outcomes = await asyncio.gather(*(sweep_payment(p, item) for item in batch), return_exceptions=True)
-            for outcome in outcomes:
-                if isinstance(outcome, BaseException):
-                    raise outcome
+            errors += [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        _raise_worst(errors)  # now that every payment has had its turn
+
+
+def _raise_worst(errors: Sequence[Exception]) -> None:
+    """Of independent pieces of work: a bug before a refusal."""
+    if errors:
+        raise min(errors, key=lambda error: isinstance(error, InterlockError))
 
 
 def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
