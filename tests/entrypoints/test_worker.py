@@ -11,6 +11,7 @@ from interlock.backends.local.ids import SystemIds
 from interlock.backends.memory.bus import MemoryBus
 from interlock.backends.memory.queue import MemoryQueue
 from interlock.backends.memory.store import MemoryStore
+from interlock.core.kernel.bus import BusMessage
 from interlock.core.kernel.errors import Conflict, OutcomeUnknown, StoreUnavailable
 from interlock.core.kernel.events import Event, decode_event
 from interlock.core.kernel.queue import QueueSpec
@@ -476,9 +477,8 @@ async def test_gauges_tell_depths_lags_and_the_oldest_unknown():
 # All together
 
 
-async def test_the_loops_of_a_node_carry_a_payment_to_its_webhook_and_stop():
-    world = World()
-    await world.hook()
+def platform_of(world):
+    """The world's node as the worker wants it."""
     node = world.node
     storage = SimpleNamespace(
         telemetry=world.telemetry,
@@ -491,7 +491,7 @@ async def test_the_loops_of_a_node_carry_a_payment_to_its_webhook_and_stop():
         expiring=world.store,
         pruning=world.bus,
     )
-    platform = SimpleNamespace(
+    return SimpleNamespace(
         storage=storage,
         engine=node.engine,
         payments=node.payments,
@@ -499,8 +499,13 @@ async def test_the_loops_of_a_node_carry_a_payment_to_its_webhook_and_stop():
         notifications=node.notifications,
         settings=SimpleNamespace(sweep_interval_s=1.0),
     )
-    loops = worker.loops(platform, member="node")
+
+
+async def test_the_loops_of_a_node_carry_a_payment_to_its_webhook_and_stop():
+    world = World()
+    await world.hook()
     stop = asyncio.Event()
+    loops = worker.loops(platform_of(world), member="node")
     task = asyncio.create_task(worker.run(loops, stop=stop, clock=world.clock, telemetry=world.telemetry))
     answer = await world.pay(token="tok_timeout_after_accept")
     await world.post()
@@ -512,3 +517,26 @@ async def test_the_loops_of_a_node_carry_a_payment_to_its_webhook_and_stop():
     await asyncio.wait_for(task, 5)
     assert not [line for line in world.telemetry.lines if line[1].startswith("worker.")]
     await world.assert_invariants()
+
+
+async def test_a_message_that_is_no_event_is_passed_over_by_every_group_and_seen():
+    world = World()
+    await world.hook()
+    bad = BusMessage("evt_bad", "pay_x", b"\xff not an event")
+    await world.bus.publish(EVENTS_TOPIC, [bad])
+    loops = worker.loops(platform_of(world), member="node")
+    stop = asyncio.Event()
+    task = asyncio.create_task(worker.run(loops, stop=stop, clock=world.clock, telemetry=world.telemetry))
+    await world.sale()
+    await world.clock.run_for(3)
+    stop.set()
+    await world.clock.run_for(3)
+    await asyncio.wait_for(task, 5)
+    assert not [line for line in world.telemetry.lines if line[1] == "worker.step_crashed"]
+    for group in ("read_models", "ledger_balances", "webhooks", "log"):
+        assert await world.bus.lag(EVENTS_TOPIC, group=group) == 0, group
+    assert sorted(set(world.alarms())) == [
+        "ledger.journal_refused",
+        "webhook.event_unreadable",
+        "worker.event_unreadable",
+    ]

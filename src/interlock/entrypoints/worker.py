@@ -9,11 +9,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from interlock.bootstrap import Platform
 from interlock.core.kernel.bus import Bus, BusMessage, BusRecord, Prunes, Subscription
 from interlock.core.kernel.clock import MINUTE, Clock, Millis
 from interlock.core.kernel.errors import InterlockError, WriteConflict
-from interlock.core.kernel.events import decode_event, encode_event
+from interlock.core.kernel.events import Event, decode_event, encode_event
 from interlock.core.kernel.feed import START, Feed
 from interlock.core.kernel.queue import Queue, QueueMessage
 from interlock.core.kernel.store import ABSENT, DropsExpired, Key, Put, Store
@@ -237,19 +239,29 @@ def _raise_worst(errors: Sequence[Exception]) -> None:
         raise min(errors, key=lambda error: isinstance(error, InterlockError))
 
 
+def _readable(records: Sequence[BusRecord], telemetry: Telemetry) -> list[Event]:
+    """The events of a batch. What is none is passed over, seen, and blocks nobody behind it."""
+    events: list[Event] = []
+    for record in records:
+        try:
+            events.append(decode_event(record.message.value))
+        except msgspec.MsgspecError:
+            telemetry.error("worker.event_unreadable", event_id=record.message.id)
+    return events
+
+
 def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
     """Everything one node does by itself. `member` names the node within the consumer groups."""
     storage, webhooks, notifications = platform.storage, platform.webhooks, platform.notifications
 
     async def project(records: list[BusRecord]) -> None:
-        events = [decode_event(record.message.value) for record in records]
+        events = _readable(records, storage.telemetry)
         await project_payments(storage.documents, events)
         await project_journals(storage.documents, events)
         await project_events(storage.documents, events)
 
     async def note(records: list[BusRecord]) -> None:
-        for record in records:
-            event = decode_event(record.message.value)
+        for event in _readable(records, storage.telemetry):
             provider = provider_of(event) or "none"
             storage.telemetry.count("interlock_payment_events_total", type=event.type, provider=provider)
             storage.telemetry.info(
