@@ -6,6 +6,7 @@ A finding is the place within the file (a function, a class, a module imported; 
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -42,6 +43,7 @@ def source(path: str, text: str) -> Source:
     return Source(path, text, ast.parse(text))
 
 
+@functools.cache
 def read(root: Path, folder: str) -> list[Source]:
     """Every Python file below a folder."""
     found = sorted((root / folder).rglob("*.py"))

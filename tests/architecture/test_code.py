@@ -74,26 +74,22 @@ PORTS = "src/interlock/core/kernel/"
 EVERYWHERE = ("src", "tests", "bench", "docs")
 
 
-@functools.cache
-def sources(folder: str) -> list[Source]:
-    return rules.read(ROOT, folder)
-
-
 def checked_by(rule: Rule) -> list[Source]:
     """The files a rule applies to."""
     if rule is rules.names_have_a_home:
-        return [s for folder in EVERYWHERE for s in sources(folder)]
+        return [s for folder in EVERYWHERE for s in rules.read(ROOT, folder)]
     if rule in (rules.functions_alone_are_tests, rules.nothing_is_passed_over, rules.nothing_sleeps):
-        return sources("tests")
+        return rules.read(ROOT, "tests")
     if rule is rules.core_is_pure:
-        return [s for s in sources("src") if s.path.startswith("src/interlock/core/")]
+        return [s for s in rules.read(ROOT, "src") if s.path.startswith("src/interlock/core/")]
     if rule is rules.money_is_whole:
-        return [s for s in sources("src") if s.path.startswith(MONEY)]
+        return [s for s in rules.read(ROOT, "src") if s.path.startswith(MONEY)]
     if rule is rules.port_methods_are_documented:
-        return [s for s in sources("src") if s.path.startswith(PORTS) or s.path.endswith("/ports.py")]
-    return sources("src")
+        return [s for s in rules.read(ROOT, "src") if s.path.startswith(PORTS) or s.path.endswith("/ports.py")]
+    return rules.read(ROOT, "src")
 
 
+@functools.cache
 def found_by(rule: Rule) -> list[tuple[str, str, str]]:
     return [(s.path, place, wrong) for s in checked_by(rule) for place, wrong in rule(s)]
 

@@ -91,6 +91,7 @@ def methods(node: ast.ClassDef) -> Methods:
     return frozenset((name, *(one.arg for one in (*given.args, *given.kwonlyargs)[1:])) for name, given in found)
 
 
+@functools.cache
 def classes(folder: Path) -> dict[str, ast.ClassDef]:
     trees = [ast.parse(path.read_text()) for path in sorted(folder.rglob("*.py"))]
     return {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)}
