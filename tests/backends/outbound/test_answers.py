@@ -137,11 +137,13 @@ async def test_truncated_body_after_a_status_is_that_status():
         ("120", 120, 120),
         ("0", 0, 0),
         ("99999999999999999999", 999_999_999, 999_999_999),
-        ((datetime.now(UTC) + timedelta(seconds=3600)).strftime("%a, %d %b %Y %H:%M:%S GMT"), 3500, 3600),
+        ("in an hour", 3500, 3600),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0, 0),
     ],
 )
 async def test_retry_after_is_read_as_seconds_or_date(value, low, high):
+    if value == "in an hour":
+        value = (datetime.now(UTC) + timedelta(hours=1)).strftime("%a, %d %b %Y %H:%M:%S GMT")
     answer = f"HTTP/1.1 503 Busy\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n".encode()
     async with serving(writing(answer)) as server, sending(lookup=Names([PUBLIC])) as sender:
         result = await post(sender, f"http://shop.example.com:{server.port}/")
