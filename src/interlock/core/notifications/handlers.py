@@ -32,7 +32,7 @@ from interlock.core.notifications.model import (
 )
 from interlock.core.payments.calls import perform, record_result
 from interlock.core.payments.commits import Cause, Held, commit
-from interlock.core.payments.disputes import apply_dispute
+from interlock.core.payments.disputes import apply_dispute, contradicts_verdict
 from interlock.core.payments.handlers import load_payment
 from interlock.core.payments.model import Attempt
 from interlock.core.payments.operations import lookup_of
@@ -153,7 +153,8 @@ async def _apply_result(n: Notifications, provider: str, held: Held, news: Notif
     report = CallReport(news.result)
     if _contradicts_last_word(attempt, news.result.outcome):
         # Notifications overtake each other, so this may be older than what is known. The provider says what is true now.
-        report = await n.payments.gateway.call(provider, lookup_of(held.payment, attempt))
+        named = replace(attempt, provider_reference=attempt.provider_reference or news.provider_reference)
+        report = await n.payments.gateway.call(provider, lookup_of(held.payment, named))
         if report.result.outcome not in (Outcome.APPROVED, Outcome.DECLINED):
             return None
     cause = Cause("notification", None, report, attempt.id, detail=news.id)
@@ -198,7 +199,7 @@ def _doubt(result: Result, held: Held, attempt: Attempt) -> str | None:
 
 
 def _attempt_meant(held: Held, provider: str, news: Notification) -> Attempt | None:
-    """By our own id if the provider gives it back, else the latest of that operation there."""
+    """By our own id if the provider gives it back, else the one of that operation there that the news can be about."""
     if news.attempt_id is not None:
         attempt = held.payment.attempt(news.attempt_id)
         fits = attempt is not None and attempt.provider == provider and attempt.operation is news.action
@@ -208,20 +209,25 @@ def _attempt_meant(held: Held, provider: str, news: Notification) -> Attempt | N
         for attempt in held.payment.attempts
         if attempt.provider == provider and attempt.operation is news.action and not attempt.reverses
     ]
-    return fitting[-1] if len(fitting) == 1 or (fitting and news.action is Action.AUTHORIZE) else None
+    known = [attempt for attempt in fitting if news.result is not None and attempt.outcome is news.result.outcome]
+    likely = [attempt for attempt in fitting if attempt.is_open] or known[-1:] or fitting
+    return likely[-1] if len(likely) == 1 or (likely and news.action is Action.AUTHORIZE) else None
 
 
 async def _apply_dispute(n: Notifications, provider: str, held: Held, news: Notification) -> Progress | None:
     assert news.dispute is not None
-    p = n.payments
-    if news.dispute.amount.currency != held.payment.currency:
-        p.telemetry.error("notification.currency_mismatch", provider=provider, payment_id=held.payment.id)
+    p, amount = n.payments, news.dispute.amount
+    if amount.currency != held.payment.currency or amount.amount <= 0:
+        doubt = "currency_mismatch" if amount.currency != held.payment.currency else "amount_mismatch"
+        p.telemetry.error(f"notification.{doubt}", provider=provider, payment_id=held.payment.id)
         return Progress.IGNORED
     if held.payment.amount_captured == 0:
         return None  # the capture is not on record yet
     for _ in range(DISPUTE_STEPS_MAX):
         decision = apply_dispute(held.payment, news.dispute, provider=provider, new_id=p.ids.new, now=p.clock.now())
         if decision is None:
+            if contradicts_verdict(held.payment, news.dispute):
+                p.telemetry.error("notification.contradicting_verdicts", provider=provider, payment_id=held.payment.id)
             return Progress.APPLIED
         try:
             held, _ = await commit(p, held, decision, Cause("notification", detail=news.id))

@@ -35,6 +35,14 @@ def apply_dispute(payment: Payment, news: DisputeNews, *, provider: str, new_id:
     return Decision(after, f"dispute.{heard}", booking, subject=known.id)
 
 
+def contradicts_verdict(payment: Payment, news: DisputeNews) -> bool:
+    """Whether a dispute that was decided is said to have been decided otherwise; no rule reconciles the two."""
+    decided = (DisputeState.WON, DisputeState.LOST)
+    heard = DisputeState(news.status)
+    known = next((dispute.state for dispute in payment.disputes if dispute.reference == news.reference), None)
+    return heard in decided and known in decided and heard is not known
+
+
 def _opened(payment: Payment, news: DisputeNews, *, provider: str, new_id: NewId, now: Millis) -> Decision:
     amount = min(news.amount.amount, max(payment.refundable, 0))
     excess = news.amount.amount - amount
