@@ -11,10 +11,12 @@ from interlock.core.payments.calls import record_result
 from interlock.core.payments.commits import Cause
 from interlock.core.payments.handlers import load_payment
 from interlock.core.payments.model import ATTEMPTS_MAX, FINAL_OUTCOMES, Refund, encode_payment
+from interlock.core.payments.outcomes import apply_result
 from interlock.core.payments.records import payment_key, payment_write
 from interlock.core.payments.states import RefundState, State
 from interlock.simulator.books import Verdict
 from interlock.simulator.model import FollowOnRequest, Status
+from tests.core.payments.aggregates import Numbered, cancel, create, hear, news
 from tests.scenarios.world import DAY, HOUR, MINUTE, World
 
 
@@ -350,3 +352,45 @@ async def test_payment_of_a_rule_that_is_deleted_meanwhile_does_not_leave_that_r
     assert (answer.json["status"], len(answer.json["attempts"])) == ("failed", 1)
     world.store.commit = commit
     await world.assert_invariants()
+
+
+@pytest.mark.parametrize("verb", ["cancel", "capture"])
+async def test_void_found_done_while_another_operation_is_under_way_ends_the_payment_all_the_same(verb):
+    """The first void was given up; the provider did it after all, and says so in the middle of the next operation."""
+    world = World()
+    payment_id = await world.authorize()
+    world.faults(operations={"void": {"timeout_before_accept": 1}}, notifications={"drop_rate": 1})
+    assert (await world.act(payment_id, "cancel")).status == 202
+    await world.run(2 * HOUR)
+    first = world.last_attempt(payment_id)
+    assert first.outcome is Outcome.NOT_SENT
+    world.faults(latency={"kind": "constant", "ms": 2000}, notifications={"of_answers": False})
+    books = world.instances["simulator_a"].books
+    charge = books.charges_of(payment_id=payment_id)[0]
+    operation = books.void(charge, FollowOnRequest(first.id), world.clock.now())
+    task = world.begin("POST", f"/v1/payments/{payment_id}/{verb}", None, key="k3")
+    await world.clock.run_for(0.5)
+    world.faults()
+    world.instances["simulator_a"].changed(operation)
+    await world.run(1)
+    assert world.payment(payment_id).attempts[1].outcome is Outcome.APPROVED
+    answer = await world.finish(task)
+    assert (answer.status, answer.json["status"]) == (200, "canceled")
+    await world.assert_invariants()
+
+
+def test_money_taken_while_a_void_was_said_to_be_done_is_what_counts():
+    """Both words are on record; the payment says what the books say, and the merchant may refund."""
+    new_id = Numbered()
+    waiting = hear(create(new_id), Outcome.REQUIRES_ACTION, new_id, next_action={"type": "redirect"})
+    canceling = cancel(waiting.payment, new_id)
+    taken = apply_result(
+        canceling.payment, canceling.payment.attempts[0], news(Outcome.APPROVED, new_id, captured=True)
+    )
+    voided = apply_result(taken.payment, taken.payment.attempts[1], news(Outcome.APPROVED, new_id))
+    assert (voided.payment.state, voided.payment.amount_captured, voided.payment.refundable) == (
+        State.SUCCEEDED,
+        1000,
+        1000,
+    )
+    assert voided.answer == ("req_cancel", 200, "payment")

@@ -13,7 +13,7 @@ from interlock.core.kernel.providers import Action, Decline, Outcome, Retry
 from interlock.core.payments.decisions import Answer, Booking, Decision, authorize, open_attempt
 from interlock.core.payments.model import FINAL_OUTCOMES, Attempt, Capture, Payment
 from interlock.core.payments.news import News, retry_time
-from interlock.core.payments.releases import void_result, voided_late
+from interlock.core.payments.releases import not_captured, void_result, voided_late
 from interlock.core.payments.reversals import late_approval, reversal_result
 from interlock.core.payments.states import STATUS, RefundState, State, Trigger, next_state
 
@@ -166,7 +166,7 @@ def _capture(payment: Payment, attempt: Attempt, news: News) -> Decision:
         case Outcome.UNKNOWN:
             return Decision(_move(after, Trigger.UNKNOWN), "payment.processing", alarms=("outcome_unknown",))
         case _:
-            return Decision(_move(after, Trigger.CAPTURE_REFUSED), "payment.capture_failed")
+            return not_captured(after, attempt, news)
 
 
 def _refund(payment: Payment, attempt: Attempt, news: News) -> Decision:

@@ -20,7 +20,7 @@ def void_result(payment: Payment, attempt: Attempt, news: News) -> Decision:
     after = replace(payment, attempts=payment.with_attempt(attempt), updated_at=news.now)
     match news.result.outcome:
         case Outcome.APPROVED:
-            return _voided(after)
+            return voided(after)
         case Outcome.PENDING | Outcome.REQUIRES_ACTION:
             return Decision(_move(after, Trigger.PENDED), "payment.processing")
         case Outcome.UNKNOWN:
@@ -32,7 +32,7 @@ def voided_late(payment: Payment, attempt: Attempt, news: News) -> Decision:
     """A void that was taken as refused is done after all."""
     after = replace(payment, attempts=payment.with_attempt(attempt), updated_at=news.now)
     if payment.state is State.AUTHORIZED:
-        return _voided(replace(after, cancel_reason=after.cancel_reason or "requested_by_merchant"))
+        return voided(replace(after, cancel_reason=after.cancel_reason or "requested_by_merchant"))
     return Decision(after, "payment.late_void", alarms=("late_void",))
 
 
@@ -47,14 +47,31 @@ def releases_refused(payment: Payment, *, since: Millis = 0) -> int:
     )
 
 
+def not_captured(payment: Payment, attempt: Attempt, news: News) -> Decision:
+    """A capture did not happen: the authorisation stands, unless a void turned out done in the meantime."""
+    stands = _move(
+        replace(payment, attempts=payment.with_attempt(attempt), updated_at=news.now), Trigger.CAPTURE_REFUSED
+    )
+    return voided(stands) if _is_released(stands) else Decision(stands, "payment.capture_failed")
+
+
+def _is_released(payment: Payment) -> bool:
+    return any(
+        attempt.operation is Action.VOID and not attempt.reverses and attempt.outcome is Outcome.APPROVED
+        for attempt in payment.attempts
+    )
+
+
 def _refused(payment: Payment, *, declined: bool, now: Millis, timing: Timing) -> Decision:
     """Not released. What has expired is over all the same, once the provider says so or cannot be asked."""
+    if _is_released(payment):
+        return voided(payment)  # by an earlier void that had been given up
     expires = payment.authorization_expires_at
     stands = replace(payment, cancel_reason=None)
     if expires is not None and expires <= now:
         tries = releases_refused(payment, since=expires)
         if declined or tries >= RELEASES_MAX:
-            return _voided(payment)
+            return voided(payment)
         stands = replace(stands, release_after=now + _pause(tries, timing))
     if stands.amount_authorized:
         found_captured = stands.capturable == 0
@@ -75,7 +92,7 @@ def _refused(payment: Payment, *, declined: bool, now: Millis, timing: Timing) -
     return Decision(moved, "payment.cancel_failed", alarms=alarms)
 
 
-def _voided(payment: Payment) -> Decision:
+def voided(payment: Payment) -> Decision:
     """Nothing is held any more. An authorise attempt that still waited for the payer is over, too."""
     closed = tuple(
         replace(
