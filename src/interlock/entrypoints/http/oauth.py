@@ -12,10 +12,11 @@ import re
 from base64 import b64decode
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 from urllib.parse import unquote_plus
 
 import msgspec
+from msgspec import Meta
 
 from interlock.core.access.authentication import Authenticator
 from interlock.core.access.commands import IssueToken
@@ -52,17 +53,20 @@ class TokenGrant(msgspec.Struct, frozen=True):
     scope: str
 
 
+_FormText = Annotated[str, Meta(max_length=FORM_BYTES_MAX, pattern=r"^[ -~]*\Z")]
+
+
 class TokenForm(msgspec.Struct, frozen=True):
     """For the document. A client without a secret proves itself by the last two, which go together."""
 
     grant_type: Literal["client_credentials"]
-    scope: str | msgspec.UnsetType = msgspec.UNSET
+    scope: _FormText | msgspec.UnsetType = msgspec.UNSET
     """Of the client's scopes, those wanted, separated by spaces. All of them, if absent."""
-    client_id: str | msgspec.UnsetType = msgspec.UNSET
+    client_id: _FormText | msgspec.UnsetType = msgspec.UNSET
     client_assertion_type: Literal["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"] | msgspec.UnsetType = (
         msgspec.UNSET
     )
-    client_assertion: str | msgspec.UnsetType = msgspec.UNSET
+    client_assertion: _FormText | msgspec.UnsetType = msgspec.UNSET
     """RFC 7523."""
 
 

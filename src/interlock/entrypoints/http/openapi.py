@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from interlock.core.kernel.errors import Invalid
+from interlock.entrypoints.http.openapi_components import CLIENT_BASIC_SCHEME, HEADERS, PARAMETERS
 from interlock.entrypoints.http.problems import BY_STATUS, STATUSES, TYPE_PREFIX, Problem
-from interlock.entrypoints.http.requests import API_VERSION, IDEMPOTENCY_KEY_PATTERN
+from interlock.entrypoints.http.requests import API_VERSION
 from interlock.entrypoints.http.routing import ANY_ID, CLIENT_BASIC, JSON, PROBLEM, Described, Link, Route
 
 Json = dict[str, Any]
@@ -41,6 +42,9 @@ TAGS = {
     "operations": "Health, metrics and this document.",
 }
 WITH_RETRY_AFTER = frozenset({429, 503})
+COUNTED = frozenset({400, 404, 409, 413, 415, 422, 500, 503})
+"""Such an answer may come before the request was counted against the client's rate, or behind it."""
+RATE_HEADERS = ("RateLimit", "RateLimit-Policy")
 SECURITY_SCHEME = "oauth2"
 
 
@@ -77,10 +81,10 @@ def openapi_document(routes: Iterable[Route], *, version: str = API_VERSION) -> 
         "paths": {path: paths[path] for path in sorted(paths)},
         "components": {
             "schemas": dict(sorted(schemas.components.items())),
-            "parameters": _PARAMETERS,
-            "headers": _HEADERS,
+            "parameters": PARAMETERS,
+            "headers": HEADERS,
             "responses": {f"Problem{status}": _problem_response(status) for status in statuses},
-            "securitySchemes": {SECURITY_SCHEME: _security_scheme(table), CLIENT_BASIC: _CLIENT_BASIC},
+            "securitySchemes": {SECURITY_SCHEME: _security_scheme(table), CLIENT_BASIC: CLIENT_BASIC_SCHEME},
         },
     }
 
@@ -249,7 +253,7 @@ def _request_body(route: Route, schemas: _Schemas) -> Json | None:
 def _response(route: Route, status: int, answer: Described, schemas: _Schemas, links: Sequence[Link]) -> Json:
     headers: Json = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
     if route.scope is not None:
-        headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit", "RateLimit-Policy")}
+        headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in RATE_HEADERS}
     for name, text in answer.headers.items():
         headers[name] = {"description": text, "schema": {"type": "string"}}
     response: Json = {"description": answer.description or HTTPStatus(status).phrase, "headers": headers}
@@ -278,7 +282,9 @@ def _problem_response(status: int) -> Json:
     if status in WITH_RETRY_AFTER:
         headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
     if status == 429:
-        headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit", "RateLimit-Policy")}
+        headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in RATE_HEADERS}
+    elif status in COUNTED:
+        headers |= {name: {**HEADERS[name], "required": False} for name in RATE_HEADERS}
     if status == 401:
         headers["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
     example = {
@@ -356,71 +362,3 @@ def _patterns(schema: Any) -> Iterator[str]:
     elif isinstance(schema, list | tuple):
         for value in schema:
             yield from _patterns(value)
-
-
-_CLIENT_BASIC: Json = {
-    "type": "http",
-    "scheme": "basic",
-    "description": "Client id and secret, each form-encoded first (RFC 6749, section 2.3.1). Only for the token endpoint.",
-}
-_PARAMETERS: Json = {
-    "IdempotencyKey": {
-        "name": "Idempotency-Key",
-        "in": "header",
-        "required": True,
-        "description": "1 to 255 printable ASCII characters, new for each new request; plain, or as a quoted string. "
-        "Scope: tenant, method and path. Kept for seven days at least.",
-        "schema": {"type": "string", "pattern": f"^(?:{IDEMPOTENCY_KEY_PATTERN})$"},
-        "example": "8e03978e-40d5-43dd-bc93-6894a57f9324",
-    },
-    "RequestId": {
-        "name": "X-Request-Id",
-        "in": "header",
-        "required": False,
-        "description": "Echoed if it is 1 to 64 letters, digits, `.`, `_` and `-`; otherwise a new one is made.",
-        "schema": {"type": "string"},
-        "example": "order-17-try-1",
-    },
-    "Traceparent": {
-        "name": "traceparent",
-        "in": "header",
-        "required": False,
-        "description": "W3C Trace Context. One that is malformed is ignored.",
-        "schema": {"type": "string"},
-        "example": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-    },
-    "Version": {
-        "name": "Interlock-Version",
-        "in": "header",
-        "required": False,
-        "description": "The dated version of the API.",
-        "schema": {"type": "string", "enum": [API_VERSION]},
-    },
-}
-_HEADERS: Json = {
-    "X-Request-Id": {
-        "description": "Names this request in logs and to support.",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
-    },
-    "RateLimit": {
-        "description": "`r`: requests left; `t`: seconds until the quota is full again.",
-        "required": True,
-        "schema": {"type": "string", "pattern": '^"client";r=[0-9]+;t=[0-9]+$'},
-    },
-    "RateLimit-Policy": {
-        "description": "`q`: requests in a full quota.",
-        "required": True,
-        "schema": {"type": "string", "pattern": '^"client";q=[0-9]+$'},
-    },
-    "Retry-After": {
-        "description": "Seconds to wait.",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^[0-9]+$"},
-    },
-    "WWW-Authenticate": {
-        "description": "What a token needs.",
-        "required": True,
-        "schema": {"type": "string"},
-    },
-}

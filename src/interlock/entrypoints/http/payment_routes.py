@@ -11,7 +11,14 @@ from interlock.core.kernel import ids
 from interlock.core.kernel.documents import Documents
 from interlock.core.kernel.errors import NotFound
 from interlock.core.kernel.idempotency import Request
-from interlock.core.payments.commands import CancelPayment, CapturePayment, ConfirmPayment, CreatePayment, RefundPayment
+from interlock.core.payments.commands import (
+    CancelPayment,
+    CapturePayment,
+    ConfirmPayment,
+    CreatePayment,
+    RefundPayment,
+    Text,
+)
 from interlock.core.payments.commits import Reply
 from interlock.core.payments.handlers import (
     cancel_payment,
@@ -24,6 +31,7 @@ from interlock.core.payments.handlers import (
 )
 from interlock.core.payments.ports import Payments
 from interlock.core.payments.projection import DISPUTES, PAYMENTS
+from interlock.core.payments.states import DisputeState
 from interlock.core.payments.timeline import Timeline
 from interlock.core.payments.views import (
     DisputeView,
@@ -71,16 +79,16 @@ LINKS = (
 
 class PaymentsQuery(ListQuery, frozen=True, forbid_unknown_fields=True):
     status: PaymentStatus | None = None
-    customer: str | None = None
-    reference: str | None = None
+    customer: Text | None = None
+    reference: Text | None = None
     created_after: Annotated[Instant | None, Meta(description="Only those created after this instant. RFC 3339.")] = (
         None
     )
 
 
 class DisputesQuery(ListQuery, frozen=True, forbid_unknown_fields=True):
-    status: str | None = None
-    payment: str | None = None
+    status: DisputeState | None = None
+    payment: Annotated[str, Meta(pattern=rf"^{id_pattern(ids.PAYMENT)}\Z")] | None = None
 
 
 def payment_routes(p: Payments, documents: Documents, explain: Explain) -> tuple[Route, ...]:

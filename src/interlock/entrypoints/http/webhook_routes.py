@@ -35,7 +35,7 @@ ENDPOINT_PATH = {"id": id_pattern(ids.WEBHOOK_ENDPOINT)}
 DELIVERY_PATH = {"id": id_pattern(ids.DELIVERY)}
 EVENT_PATH = {"id": id_pattern(ids.EVENT)}
 BY_ID = {"id": "$response.body#/id"}
-Filter = Annotated[str, Meta(min_length=1, max_length=64)]
+Filter = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.]{1,64}\Z")]
 EndpointPage = Page[EndpointView]
 DeliveryPage = Page[DeliveryView]
 EventPage = Page[EventView]
