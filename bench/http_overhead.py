@@ -1,7 +1,7 @@
 """CPU a request costs in the HTTP layer alone: `python -m bench.http_overhead`.
 
 One process serves, another one (this) drives it over loopback with keep-alive connections and counts answers. What is
-compared is the server's own CPU time per request: a bare ASGI echo, the dispatcher, and the dispatcher under Starlette.
+compared is the server's own CPU time per request: a bare ASGI echo, and the dispatcher.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import uvloop
-from starlette.applications import Starlette
-from starlette.routing import Mount
 
 from interlock.backends.telemetry import PlatformTelemetry
 from interlock.core.access.model import Principal
@@ -105,7 +103,6 @@ APPS: dict[str, Callable[[], Any]] = {
     "echo": lambda: _echo,
     "dispatcher, silent telemetry": lambda: _dispatcher(Silent()),
     "dispatcher": lambda: _dispatcher(PlatformTelemetry()),
-    "dispatcher under Starlette": lambda: Starlette(routes=[Mount("/", app=_dispatcher(PlatformTelemetry()))]),
 }
 
 

@@ -168,7 +168,6 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 UNDECLARED = {
     "yarl": "aiohttp's own type of URLs; aiohttp says which version",
     "localstripe": "runs in a virtual environment of its own",
-    "starlette": "to be taken out of bench/http_overhead.py: it is not in the lock file any more",
 }
 NOT_IMPORTED = {
     "hypothesis", "import-linter", "mypy", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "ruff",

@@ -404,3 +404,14 @@ async def test_an_authorisation_expires_only_after_the_unknown_refund_is_known()
     await sweep(world)
     assert (await stored(world, payment_id)).state is State.SUCCEEDED
     assert (await stored(world, payment_id)).amount_released == 600
+
+
+async def test_a_look_that_never_left_makes_no_pause_grow():
+    world = World()
+    world.will(Result(Outcome.UNKNOWN, detail="read_timeout"))
+    payment_id = body(await create_payment(world.payments, PAY, request()))["id"]
+    for _ in range(3):
+        world.at(world.clock.now() + 2_000)
+        world.will(Result(Outcome.UNKNOWN, detail="breaker_open"))
+        await sweep(world)
+        assert (await stored(world, payment_id)).attempts[0].deadline == world.clock.now() + 2_000

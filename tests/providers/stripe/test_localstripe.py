@@ -111,7 +111,7 @@ async def test_automatic_capture_takes_the_money_at_once_and_is_found_again(base
         assert (await engine.call("stripe", look)).result.outcome is Outcome.APPROVED
 
 
-async def test_release(base_url):
+async def test_release_of_an_authorisation_is_approved(base_url):
     token = await payment_method(base_url, CARD_GOOD)
     async with connected(base_url) as engine:
         held = await engine.call("stripe", operation(Action.AUTHORIZE, "att_1", token=token))

@@ -222,7 +222,7 @@ class Database:
             changes = writer.total_changes
             try:
                 outcomes.append((job(writer), None))
-            except Exception as error:
+            except Exception as error:  # a job's own error goes to its caller; the others of the group go on
                 if _code(error) in _UNAVAILABLE or not writer.in_transaction:
                     self._rollback()
                     self._failed_group(group, self._translated(error))

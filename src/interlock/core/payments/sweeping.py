@@ -118,6 +118,9 @@ async def _look_into(p: Payments, held: Held, attempt_id: str) -> None:
 async def _no_news(p: Payments, held: Held, attempt: Attempt, report: CallReport) -> None:
     """Nothing new: look again later, or end a wait for a payer who does not come."""
     now, heard = p.clock.now(), report.result.outcome
+    if report.result.detail == "breaker_open":
+        # We did not ask at all: that was no look, and makes no pause grow.
+        attempt = replace(attempt, lookups=attempt.lookups - 1)
     assert attempt.outcome is not None
     look_at = retry_time(attempt, attempt.outcome, now, p.timing)
     if attempt.outcome is Outcome.REQUIRES_ACTION and held.payment.state is State.REQUIRES_ACTION:

@@ -76,7 +76,7 @@ class Edge(NamedTuple):
     in_flight_max: int = IN_FLIGHT_MAX
 
 
-class _Service:
+class _ReadyRoute:
     """A route, made ready."""
 
     __slots__ = ("accepts", "decode_body", "decode_query", "route", "takes_body")
@@ -110,7 +110,7 @@ class HttpApp:
 
     def __init__(self, routes: Iterable[Route], edge: Edge) -> None:
         self.table = RouteTable(routes)
-        self._services = {route.operation_id: _Service(route) for route in self.table.routes}
+        self._services = {route.operation_id: _ReadyRoute(route) for route in self.table.routes}
         self._edge = edge
         self._in_flight = 0
 
@@ -154,7 +154,7 @@ class HttpApp:
             # The server stops and will not wait longer. With the answer this task is over, as was asked.
             stopped = OutcomeUnknown("the platform stopped before this request was finished", code="stopped")
             status, body, media_type = self._refusal(exchange, scope, stopped)
-        except Exception as error:
+        except Exception as error:  # a fault of ours, whatever it is: reported here, and nothing of it shown outside
             self._report(exchange, scope, error)
             status, body, media_type = self._refusal(exchange, scope, InterlockError())
         await _send(send, status, body, media_type, exchange, receive, self._edge.body_bytes_max)
@@ -194,7 +194,7 @@ class HttpApp:
             span.set(status=answer.status)
             return answer
 
-    async def _admit(self, exchange: _Exchange, service: _Service) -> Principal | None:
+    async def _admit(self, exchange: _Exchange, service: _ReadyRoute) -> Principal | None:
         """The caller, if the route has a scope: known, allowed, and within its rate."""
         scope = service.route.scope
         if scope is None:
@@ -213,7 +213,7 @@ class HttpApp:
             raise RateLimited("this client has used up its requests", retry_after_s=allowance.retry_after_s)
         return principal
 
-    async def _take_body(self, exchange: _Exchange, service: _Service, call: Call, receive: Receive) -> None:
+    async def _take_body(self, exchange: _Exchange, service: _ReadyRoute, call: Call, receive: Receive) -> None:
         limit = self._edge.body_bytes_max
         length = content_length_of(exchange.headers)
         raw = b""
