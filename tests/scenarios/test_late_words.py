@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from interlock.core.kernel.providers import Action, CallReport, Decline, Outcome, Result, Retry
 from interlock.core.kernel.store import VALUE_BYTES_MAX, Delete
+from interlock.core.ledger.verification import verify
 from interlock.core.payments.calls import record_result
 from interlock.core.payments.commits import Cause
 from interlock.core.payments.handlers import load_payment
@@ -14,6 +15,7 @@ from interlock.core.payments.model import ATTEMPTS_MAX, FINAL_OUTCOMES, Refund, 
 from interlock.core.payments.outcomes import apply_result
 from interlock.core.payments.records import payment_key, payment_write
 from interlock.core.payments.states import RefundState, State
+from interlock.core.payments.verification import payment_check
 from interlock.simulator.books import Verdict
 from interlock.simulator.model import FollowOnRequest, Status
 from tests.core.payments.aggregates import Numbered, cancel, create, hear, news
@@ -394,3 +396,27 @@ def test_money_taken_while_a_void_was_said_to_be_done_is_what_counts():
         1000,
     )
     assert voided.answer == ("req_cancel", 200, "payment")
+
+
+@pytest.mark.parametrize("verdict", ["won", "lost"])
+async def test_dispute_of_a_late_approval_is_held_in_suspense_and_its_reversal_goes_to_people(verdict):
+    """The payment had failed, the money was taken, and the payer's bank was faster than our refund."""
+    world = World()
+    answer = await world.pay(token="tok_late_approval")
+    payment_id = answer.json["id"]
+    world.faults(operations={"refund": {"unavailable": 1}})
+    await world.run(MINUTE)
+    assert world.payment(payment_id).attempts[0].late
+    charge = world.instances["simulator_a"].books.charges_of(payment_id=payment_id)[0]
+    world.control("POST", "/disputes", {"charge": charge.id, "amount": 1000, "status": "opened"})
+    world.faults()
+    await world.run(DAY)
+    (dispute,) = world.payment(payment_id).disputes
+    assert (dispute.amount, dispute.excess, world.payment(payment_id).refundable) == (0, 1000, 0)
+    assert {"payment.dispute_above_refundable", "payment.reversal_failed"} <= set(world.alarms())
+    world.control("POST", "/disputes", {"charge": charge.id, "status": verdict})
+    await world.run(MINUTE)
+    assert world.payment(payment_id).disputes[0].state == verdict
+    assert (await world.queue.depth("notifications")).dead == 0
+    report = await verify(world.store, world.store, check_payment=payment_check(world.store))
+    assert report.sound, report.findings

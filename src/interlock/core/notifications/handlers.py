@@ -221,7 +221,7 @@ async def _apply_dispute(n: Notifications, provider: str, held: Held, news: Noti
         doubt = "currency_mismatch" if amount.currency != held.payment.currency else "amount_mismatch"
         p.telemetry.error(f"notification.{doubt}", provider=provider, payment_id=held.payment.id)
         return Progress.IGNORED
-    if held.payment.amount_captured == 0:
+    if held.payment.amount_captured == 0 and held.payment.open_attempts:
         return None  # the capture is not on record yet
     for _ in range(DISPUTE_STEPS_MAX):
         decision = apply_dispute(held.payment, news.dispute, provider=provider, new_id=p.ids.new, now=p.clock.now())
