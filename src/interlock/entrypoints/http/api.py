@@ -24,6 +24,8 @@ from interlock.entrypoints.http.routing_routes import routing_routes
 from interlock.entrypoints.http.webhook_routes import webhook_routes
 
 PROBE = Key("platform/probe", "readiness")
+PROBE_BYTES = 32_768
+"""What a payment's commits may take: where there is room for less, the next payment cannot be kept."""
 
 
 def api(platform: Platform) -> HttpApp:
@@ -73,11 +75,13 @@ def described_routes() -> tuple[Route, ...]:
 
 
 async def _probe(platform: Platform) -> None:
-    """A real commit: the only honest sign that the next one will do."""
+    """A real commit: the only honest sign that the next one will do. The room it takes is given back at once."""
     store = platform.storage.store
     item = await store.get(PROBE)
+    version = item.version if item else ABSENT
     try:
-        await store.commit([Put(PROBE, b"", item.version if item else ABSENT)])
+        await store.commit([Put(PROBE, bytes(PROBE_BYTES), version)])
+        await store.commit([Put(PROBE, b"", version + 1)])
     except WriteConflict:
         return  # another node's probe was faster, so the store commits
 
