@@ -17,7 +17,6 @@ REAL_PROCESSES = "waits for processes"
 EXCEPTIONS: dict[Rule, dict[str, str]] = {
     rules.file_is_of_readable_size: {
         "src/interlock/entrypoints/cli/demo/proof.py": "one proof, read from top to bottom",
-        "src/interlock/entrypoints/http/openapi.py": "one document, made in one place",
         "src/interlock/providers/conformance.py": "the list of what an adapter must withstand, in one place",
         "src/interlock/providers/simulator.py": "one provider, one file",
         "src/interlock/simulator/instance.py": "one provider's behaviour, token by token",
