@@ -141,7 +141,9 @@ def _pip(home: Path, *packages: str) -> None:
 
 
 def _npm_install(home: Path, *packages: str) -> None:
-    _npm("install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(home), *packages, cwd=home)
+    _npm(
+        "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(home), *packages, cwd=home
+    )
 
 
 def _npm(*arguments: str, cwd: Path) -> None:
