@@ -7,14 +7,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from interlock.config import ProviderSettings
 from interlock.core.kernel.secrets import Secret
+from interlock.entrypoints import worker
 from interlock.simulator import control
 from interlock.simulator.faults import FaultPlan
 from interlock.simulator.server import InstanceSettings, Simulator, SimulatorSettings
 from tests.running import RunningPlatform, running
 
+DRAIN_S = 0.1
+"""Loops that only wait are interrupted after this at the end of a test."""
 API_KEY = "sim_key_from_the_test"
 CARD = {"type": "card", "token": "tok_approve"}
 
@@ -76,7 +80,8 @@ async def beside(data: Path, *providers: str, read_timeout_s: float = 0.5, **set
         ]
         credentials = [(one.name, "api_key", API_KEY) for one in instances]
         settings.setdefault("attempt_deadline_s", 5 * read_timeout_s)
-        async with running(data, providers=configured, credentials=credentials, **settings) as node:
-            yield Beside(node, simulator)
+        with patch.object(worker, "DRAIN_S", DRAIN_S):
+            async with running(data, providers=configured, credentials=credentials, **settings) as node:
+                yield Beside(node, simulator)
     finally:
         await simulator.close()
