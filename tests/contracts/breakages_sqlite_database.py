@@ -6,11 +6,24 @@ from tests.contracts.breakages import Breakage
 
 STORE = "test_store.py::test_"
 FILE = "test_sqlite_database.py::test_"
+PROCESSES = "test_sqlite_processes.py::test_"
 
 
 def database(name: str, old: str, new: str, test: str) -> Breakage:
-    only = "sqlite" if not test.startswith(FILE) else ""
-    return Breakage(f"sqlite file: {name}", "backends/sqlite/database.py", old, new, test, only)
+    return _breakage("database", name, old, new, test)
+
+
+def opening(name: str, old: str, new: str, test: str) -> Breakage:
+    return _breakage("opening", name, old, new, test)
+
+
+def turnstile(name: str, old: str, new: str, test: str) -> Breakage:
+    return _breakage("turnstile", name, old, new, test)
+
+
+def _breakage(file: str, name: str, old: str, new: str, test: str) -> Breakage:
+    only = "" if test.startswith((FILE, PROCESSES)) else "sqlite"
+    return Breakage(f"sqlite file: {name}", f"backends/sqlite/{file}.py", old, new, test, only)
 
 
 BREAKAGES = (
@@ -57,25 +70,25 @@ BREAKAGES = (
         "                outcomes.append((None, error))\n                group[len(outcomes) - 1][1].set_exception(error)",
         f"{FILE}refusal_that_rests_on_a_commit_that_failed_is_not_told",
     ),
-    database(
+    opening(
         "commits are not synchronised",
         "PRAGMA synchronous = FULL",
         "PRAGMA synchronous = NORMAL",
         f"{FILE}every_commit_is_synchronised",
     ),
-    database(
+    opening(
         "the log is not kept in order (rollback journal off)",
         "PRAGMA journal_mode = WAL",
         "PRAGMA journal_mode = OFF",
         f"{FILE}every_commit_is_synchronised",
     ),
-    database(
+    opening(
         "reads see an old snapshot",
         'reader.execute("PRAGMA query_only = 1")',
         'reader.execute("BEGIN"), reader.execute("SELECT count(*) FROM sqlite_master").fetchall()',
         f"{STORE}commit_is_seen_by_everybody_once_it_returned",
     ),
-    database(
+    opening(
         "the reading connection can write",
         'reader.execute("PRAGMA query_only = 1")',
         "pass",
@@ -112,7 +125,7 @@ BREAKAGES = (
         f"{FILE}changed_wakes_for_its_topic_only_and_only_after_success",
     ),
     # -- locked, full, failing
-    database(
+    opening(
         "a locked file blocks the loop",
         'writer.execute("PRAGMA busy_timeout = 0")',
         'writer.execute("PRAGMA busy_timeout = 300")',
@@ -120,14 +133,14 @@ BREAKAGES = (
     ),
     database(
         "a locked file keeps callers waiting",
-        "BUSY_TRIES_MAX = 40",
-        "BUSY_TRIES_MAX = 600",
+        "BUSY_MAX_S = 1.0",
+        "BUSY_MAX_S = 8.0",
         f"{FILE}locked_file_is_unavailable_promptly_and_works_again_afterwards",
     ),
     database(
         "a lock held for a moment turns callers away",
-        "BUSY_TRIES_MAX = 40",
-        "BUSY_TRIES_MAX = 0",
+        "BUSY_MAX_S = 1.0",
+        "BUSY_MAX_S = 0.0",
         f"{FILE}lock_that_is_let_go_in_time_only_delays",
     ),
     database(
@@ -160,20 +173,51 @@ BREAKAGES = (
         "if self._closed:",
         f"{FILE}commit_nobody_can_vouch_for_is_unknown_and_nothing_is_answered_until_the_disk_works",
     ),
-    # -- opening
+    # -- several processes
     database(
+        "whoever asks at the right moment writes",
+        "            if not self._turnstile.enter():\n",
+        "            if False:\n",
+        f"{PROCESSES}writer_beside_a_process_that_never_pauses_gets_its_turn_each_time",
+    ),
+    turnstile(
+        "it lets everybody in",
+        "fcntl.LOCK_EX | fcntl.LOCK_NB",
+        "fcntl.LOCK_SH | fcntl.LOCK_NB",
+        f"{PROCESSES}turnstile_of_a_killed_process_is_free",
+    ),
+    opening(
+        "a file is set up by several at once",
+        "if not turnstile.enter_within(_OPEN_TIMEOUT_S):",
+        "if False:",
+        f"{PROCESSES}processes_that_open_a_fresh_file_at_once_all_write_to_it",
+    ),
+    database(
+        "commits of others are not looked for",
+        "if self._shared and self._looking is None",
+        "if False",
+        f"{PROCESSES}commit_of_another_connection_wakes_whoever_waits_on_a_shared_file",
+    ),
+    database(
+        "own commits pass for those of others",
+        "version := _data_version(self._writer)",
+        "version := _data_version(self._reader)",
+        f"{PROCESSES}commit_of_another_connection_wakes_whoever_waits_on_a_shared_file",
+    ),
+    # -- opening
+    opening(
         "a newer release's file is opened",
         "if version > FORMAT and application == _APPLICATION_ID:",
         "if False:",
         f"{FILE}file_of_a_newer_release_is_refused_by_name",
     ),
-    database(
+    opening(
         "another program's database is taken over",
         "if application != _APPLICATION_ID and (application or version or tables):",
         "if False:",
         f"{FILE}database_of_another_program_is_refused_and_left_alone",
     ),
-    database(
+    opening(
         "the file is readable by all",
         "os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600",
         "os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644",

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from interlock.backends.sqlite import database as database_module
+from interlock.backends.sqlite import opening
 from interlock.backends.sqlite.database import GROUP_JOBS_MAX, Database
 from interlock.backends.sqlite.store import SCHEMA, SqliteFeed, SqliteStore
 from interlock.core.kernel.errors import Conflict, OutcomeUnknown, StoreUnavailable, WriteConflict
@@ -383,7 +383,7 @@ async def test_file_is_for_its_owner_only(path: Path, store: SqliteStore) -> Non
 def test_file_of_a_newer_release_is_refused_by_name(path: Path) -> None:
     asyncio.run(Database.open(path, schemas=[NUMBERS]).close())
     with contextlib.closing(sqlite3.connect(path)) as other:
-        other.execute(f"PRAGMA user_version = {database_module.FORMAT + 1}")
+        other.execute(f"PRAGMA user_version = {opening.FORMAT + 1}")
     with pytest.raises(
         StoreUnavailable, match=r"interlock\.db was written by a newer release: format 2, this one knows 1"
     ):

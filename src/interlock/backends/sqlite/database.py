@@ -10,7 +10,8 @@ returned, so one `fsync` pays for all of them. What happens when something goes 
 * COMMIT fails: see `_failed_commit`.
 
 Several processes may write one file. BEGIN IMMEDIATE takes the file's only write lock before any job looks at anything,
-so what a job sees cannot change before its COMMIT.
+so what a job sees cannot change before its COMMIT. They take turns (`turnstile`), and one that was opened as `shared`
+notices what others commit.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from interlock.backends.sqlite.opening import open_file
+from interlock.backends.sqlite.turnstile import Turnstile
 from interlock.core.kernel.clock import Clock
 from interlock.core.kernel.errors import InterlockError, OutcomeUnknown, StoreUnavailable
 from interlock.core.kernel.telemetry import Telemetry
@@ -32,23 +34,12 @@ from interlock.core.kernel.telemetry import Telemetry
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
 
-FORMAT = 1
-"""Of the file, kept in `user_version`: raised when an older release could not work with what this one writes."""
 GROUP_JOBS_MAX = 64
-BUSY_TRIES_MAX = 40
-BUSY_PAUSE_S = 0.005
-"""Another process may hold the write lock for tries x pause before callers are turned away."""
-
-_APPLICATION_ID = 0x494C4B31
-_OPEN_TIMEOUT_S = 5.0
-_READ_BUSY_MS = 50
-_PAGE_BYTES = 8_192
-"""Payments of one to four kB fit beside each other; a tenth less CPU than pages of 4096."""
-_CHECKPOINT_PAGES = 500
-"""A checkpoint stops the loop: many short stops, not few long ones."""
-_CACHE_KIB = 65_536
-
-_SCHEMA = "CREATE TABLE IF NOT EXISTS file_seal (id INTEGER PRIMARY KEY CHECK (id = 1), seals INTEGER NOT NULL);"
+BUSY_MAX_S = 1.0
+"""Another process may hold the write lock for so long before callers are turned away: longer than a slow disk takes."""
+BUSY_PAUSE_S = 0.001
+NOTICE_S = 0.01
+"""How long a commit of another process goes unnoticed in a file opened as shared."""
 
 _UNAVAILABLE = frozenset(
     (
@@ -73,19 +64,29 @@ _Outcome = tuple[Any, Exception | None]
 
 class Database:
     def __init__(
-        self, writer: sqlite3.Connection, reader: sqlite3.Connection, clock: Clock | None, telemetry: Telemetry | None
+        self,
+        writer: sqlite3.Connection,
+        reader: sqlite3.Connection,
+        turnstile: Turnstile,
+        clock: Clock | None,
+        telemetry: Telemetry | None,
+        shared: bool,
     ) -> None:
         """Use `Database.open`."""
         self._writer = writer
         self._reader = reader
+        self._turnstile = turnstile
+        self._shared = shared
         self._sleep = asyncio.sleep if clock is None else clock.sleep
         self._telemetry = telemetry
         self._waiting: deque[_Waiting] = deque()
         self._flush_due = False
-        self._busy_tries = 0
+        self._busy_since: float | None = None
         self._sealed = True
         self._closed = False
         self._listeners: dict[str, set[asyncio.Future[None]]] = {}
+        self._looking: asyncio.TimerHandle | None = None
+        self._noticed = _data_version(writer)
 
     @classmethod
     def open(
@@ -95,32 +96,17 @@ class Database:
         schemas: Sequence[str],
         clock: Clock | None = None,
         telemetry: Telemetry | None = None,
+        shared: bool = False,
     ) -> Self:
         """Open or create the file, readable by its owner only. Each of `schemas` is DDL that may be run again.
+
+        `shared`: another process commits what somebody here waits for in `changed`, and is noticed within NOTICE_S.
 
         Raises StoreUnavailable when the file cannot be used: no permission, not a database, another program's, written
         by a newer release.
         """
-        path = Path(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            writer = sqlite3.connect(path, timeout=_OPEN_TIMEOUT_S, isolation_level=None, cached_statements=512)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreUnavailable(f"cannot open {path}: {error}") from error
-        try:
-            _prepare(writer, path, schemas)
-            reader = sqlite3.connect(path, timeout=_READ_BUSY_MS / 1_000, isolation_level=None, cached_statements=512)
-            reader.execute("PRAGMA query_only = 1")
-            reader.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            writer.execute("PRAGMA busy_timeout = 0")
-        except sqlite3.Error as error:
-            writer.close()
-            raise StoreUnavailable(f"cannot use {path}: {error}") from error
-        except InterlockError:
-            writer.close()
-            raise
-        return cls(writer, reader, clock, telemetry)
+        writer, reader, turnstile = open_file(Path(path), schemas)
+        return cls(writer, reader, turnstile, clock, telemetry, shared)
 
     async def write(self, job: Job[T], *, wakes: str = "") -> T:
         """Run `job` inside a transaction and return its value once that is durable.
@@ -158,11 +144,12 @@ class Database:
         """Return when a job that wakes `topic` has committed in this process, at the latest after `timeout_s`.
 
         Registers before its first await, so what the caller read just before calling cannot be overtaken unseen.
-        Commits of other processes are not noticed.
+        Any commit of another process wakes, too, if the file was opened as shared; otherwise it goes unnoticed.
         """
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         listeners = self._listeners.setdefault(topic, set())
         listeners.add(waiter)
+        self._look_out()
         timer = asyncio.ensure_future(self._sleep(timeout_s))
         timer.add_done_callback(lambda _: None if waiter.done() else waiter.set_result(None))
         try:
@@ -178,8 +165,11 @@ class Database:
             await asyncio.wait([answer for _, answer, _ in self._waiting])
         for topic in list(self._listeners):
             self._wake(topic)
+        if self._looking is not None:
+            self._looking.cancel()
         self._reader.close()
         self._writer.close()
+        self._turnstile.close()
 
     # -- groups -----------------------------------------------------------------------------------------------------
 
@@ -210,11 +200,14 @@ class Database:
             _answer_all(group, StoreUnavailable("the last commit failed half-way"))
             return
         try:
+            if not self._turnstile.enter():
+                raise _not_our_turn()
             writer.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             self._failed_begin(group, error)
             return
-        self._busy_tries = 0
+        self._turnstile.leave()
+        self._busy_since = None
         outcomes: list[_Outcome] = []
         for job, _, _ in group:
             if guarded:
@@ -255,13 +248,16 @@ class Database:
 
     def _failed_begin(self, group: list[_Waiting], error: sqlite3.Error) -> None:
         """Another process writes: come back shortly, without blocking the loop. Anything else, or too long: give up."""
-        self._busy_tries += 1
-        if _code(error) == sqlite3.SQLITE_BUSY and self._busy_tries <= BUSY_TRIES_MAX:
+        loop = asyncio.get_running_loop()
+        if self._busy_since is None:
+            self._busy_since = loop.time()
+        if _code(error) == sqlite3.SQLITE_BUSY and loop.time() - self._busy_since < BUSY_MAX_S:
             self._waiting.extendleft(reversed(group))
             self._flush_due = True
-            asyncio.get_running_loop().call_later(BUSY_PAUSE_S, self._flush)
+            loop.call_later(BUSY_PAUSE_S, self._flush)
             return
-        self._busy_tries = 0
+        self._turnstile.leave()
+        self._busy_since = None
         # All who wait, not only this group: the next ones would only wait as long again.
         group.extend(self._waiting)
         self._waiting.clear()
@@ -314,6 +310,20 @@ class Database:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
 
+    def _look_out(self) -> None:
+        """Look for commits of other processes as long as anybody waits for one."""
+        if self._shared and self._looking is None and self._listeners and not self._closed:
+            self._looking = asyncio.get_running_loop().call_later(NOTICE_S, self._notice)
+
+    def _notice(self) -> None:
+        self._looking = None
+        with contextlib.suppress(sqlite3.Error):  # who waits looks for itself in the end
+            if (version := _data_version(self._writer)) != self._noticed:
+                self._noticed = version
+                for topic in list(self._listeners):
+                    self._wake(topic)
+        self._look_out()
+
     def _wake(self, topic: str) -> None:
         for waiter in self._listeners.pop(topic, ()):
             if not waiter.done():
@@ -332,24 +342,16 @@ class Database:
         return unavailable
 
 
-def _prepare(writer: sqlite3.Connection, path: Path, schemas: Sequence[str]) -> None:
-    """Check whose file it is, set it up for durable commits and make the tables that are missing."""
-    (application,) = writer.execute("PRAGMA application_id").fetchone()
-    (version,) = writer.execute("PRAGMA user_version").fetchone()
-    (tables,) = writer.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if version > FORMAT and application == _APPLICATION_ID:
-        raise StoreUnavailable(f"{path} was written by a newer release: format {version}, this one knows {FORMAT}")
-    if application != _APPLICATION_ID and (application or version or tables):
-        raise StoreUnavailable(f"{path} is a database of another program")
-    writer.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-    writer.execute("PRAGMA journal_mode = WAL")
-    writer.execute("PRAGMA synchronous = FULL")
-    writer.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-    writer.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    writer.executescript(
-        f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {FORMAT};"
-        f"{_SCHEMA}{';'.join(schemas)}; COMMIT;"
-    )
+def _data_version(connection: sqlite3.Connection) -> int:
+    """Changes with the commits of all other connections, and not with its own."""
+    (version,) = connection.execute("PRAGMA data_version").fetchone()
+    return int(version)
+
+
+def _not_our_turn() -> sqlite3.Error:
+    busy = sqlite3.OperationalError("another process waits to write")
+    busy.sqlite_errorcode, busy.sqlite_errorname = sqlite3.SQLITE_BUSY, "SQLITE_BUSY"
+    return busy
 
 
 def _code(error: BaseException) -> int:
