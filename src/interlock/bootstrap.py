@@ -116,8 +116,10 @@ class Platform(NamedTuple):
         await self.storage.close()
 
 
-def open_storage(settings: Settings, *, log: BinaryIO | None = None) -> Storage:
+def open_storage(settings: Settings, *, log: BinaryIO | None = None, shared: bool = False) -> Storage:
     """Open, or make, the data folder; log lines go to `log` or to standard output.
+
+    `shared`: another process runs the rest of the platform on it, and what it commits is to be noticed at once.
 
     Raises StoreUnavailable when it cannot be used.
     """
@@ -131,7 +133,7 @@ def open_storage(settings: Settings, *, log: BinaryIO | None = None) -> Storage:
     )
     folder = Path(settings.data)
     schemas = (sqlite_store.SCHEMA, sqlite_bus.SCHEMA, sqlite_queue.SCHEMA, documents_schema(COLLECTIONS))
-    database = Database.open(folder / DATABASE_FILE, schemas=schemas, clock=clock, telemetry=telemetry)
+    database = Database.open(folder / DATABASE_FILE, schemas=schemas, clock=clock, telemetry=telemetry, shared=shared)
     store, bus = SqliteStore(database), SqliteBus(database, clock)
     return Storage(
         clock=clock,

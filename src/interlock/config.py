@@ -106,6 +106,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise SettingsError(faults)
         return settings
 
+    def as_environment(self) -> dict[str, str]:
+        """Variables from which `load` makes the same settings: for a process we start."""
+        values = {name: getattr(self, name) for name in FIELDS}
+        return {
+            f"{PREFIX}{name.upper()}": value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            for name, value in values.items()
+        }
+
 
 FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
 

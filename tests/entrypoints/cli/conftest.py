@@ -22,8 +22,8 @@ class Outside:
             time.sleep(0.05)
         return found
 
-    def post(self, url: str, token: str, body) -> dict:
-        return self._ask("POST", url, json.dumps(body).encode(), token)
+    def post(self, url: str, token: str, body, *, key: str = "") -> dict:
+        return self._ask("POST", url, json.dumps(body).encode(), token, key)
 
     def delete(self, url: str, token: str) -> None:
         self._ask("DELETE", url, None, token)
@@ -39,8 +39,9 @@ class Outside:
             error.close()
             return False
 
-    def _ask(self, method: str, url: str, body: bytes | None, token: str):
+    def _ask(self, method: str, url: str, body: bytes | None, token: str, key: str = ""):
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        headers |= {"Idempotency-Key": key} if key else {}
         request = urllib.request.Request(url, body, headers, method=method)
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read() or b"null")

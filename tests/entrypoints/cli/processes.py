@@ -27,7 +27,7 @@ def interlock(*arguments: object, stdin: str = "", environment=None, timeout_s: 
 
 
 class Up:
-    """A running `interlock up`."""
+    """A running `interlock up`, or `interlock api`."""
 
     def __init__(self, process: subprocess.Popen, ready_file: Path) -> None:
         self.process, self.ready_file = process, ready_file
@@ -52,11 +52,26 @@ class Up:
 
 
 @contextmanager
-def up(folder: Path, *arguments: object, ready_file: Path | None = None, environment=None):
+def up(folder: Path, *arguments: object, command: str = "up", ready_file: Path | None = None, environment=None):
     where = ready_file or folder / "ready.json"
-    command = [*COMMAND, "up", "--data", folder, "--port", 0, *arguments]
+    whole = [*COMMAND, command, "--data", folder, "--port", 0, *arguments]
     if ready_file is not None:
-        command += ["--ready-file", ready_file]
+        whole += ["--ready-file", ready_file]
+    with _running(whole, environment) as process:
+        yield Up(process, where)
+
+
+@contextmanager
+def worker(folder: Path, *, environment=None):
+    """A running `interlock worker`, its loops at work."""
+    with _running([*COMMAND, "worker", "--data", folder], environment) as process:
+        said = process.stdout.readline()
+        assert said.startswith("The worker runs"), (said, process.communicate())
+        yield process
+
+
+@contextmanager
+def _running(command, environment):
     process = subprocess.Popen(
         list(map(str, command)),
         env={**ENVIRONMENT, **(environment or {})},
@@ -65,7 +80,7 @@ def up(folder: Path, *arguments: object, ready_file: Path | None = None, environ
         text=True,
     )
     try:
-        yield Up(process, where)
+        yield process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

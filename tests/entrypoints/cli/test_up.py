@@ -59,7 +59,7 @@ def test_second_platform_on_a_folder_ends_with_status_1_and_the_first_goes_on(tm
     with up(tmp_path) as platform:
         second = interlock("up", "--data", tmp_path, "--port", 0)
         assert second.returncode == 1
-        assert "another platform runs on" in second.stderr
+        assert "another process runs the api on" in second.stderr
         assert "Traceback" not in second.stderr
         assert http("GET", platform.ready["base_url"] + "/readyz")[0] == 200
         assert (tmp_path / "ready.json").exists()

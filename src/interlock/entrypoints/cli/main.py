@@ -14,7 +14,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-for command in (up.up, demo, up.token, payments.pay, payments.explain, operations.doctor):
+for command in (up.up, up.api, up.worker, demo, up.token, payments.pay, payments.explain, operations.doctor):
     app.command()(command)
 for name, group in {
     "payments": payments.payments,

@@ -1,10 +1,13 @@
-"""`interlock up` and `interlock token`."""
+"""`interlock up`, its parts `interlock api` and `interlock worker`, and `interlock token`."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvloop
@@ -13,16 +16,25 @@ from interlock.core.kernel.errors import InterlockError
 from interlock.entrypoints import local
 from interlock.entrypoints.cli.client import ApiClient, ApiError
 from interlock.entrypoints.cli.options import Data, SettingsFile, fail, out, running, settings_of
+from interlock.entrypoints.folder import Role
 
+ApiPort = Annotated[
+    int | None, typer.Option("--port", help="Port of the API; 0 takes a free one.", show_default="8080")
+]
+ReadyFile = Annotated[Path | None, typer.Option(help="Written as JSON when everything answers.")]
+WORKER = (sys.executable, "-m", "interlock.entrypoints.cli", "worker")
 DEMO_PAYMENT = '{"amount":1999,"currency":"EUR","payment_method":{"type":"card","token":"tok_approve"}}'
 
 
 def up(
     data: Data = None,
-    port: Annotated[int | None, typer.Option(help="Port of the API; 0 takes a free one.", show_default="8080")] = None,
-    ready_file: Annotated[Path | None, typer.Option(help="Written as JSON when everything answers.")] = None,
+    port: ApiPort = None,
+    ready_file: ReadyFile = None,
     settings: SettingsFile = None,
     simulator: Annotated[bool, typer.Option(help="Run the provider simulator, too.")] = True,
+    worker_apart: Annotated[
+        bool, typer.Option("--worker-apart", help="Run the worker in a process of its own, for another core.")
+    ] = False,
 ) -> None:
     """Run the platform on this machine until interrupted: API, worker and provider simulator."""
     loaded = settings_of(data, settings, port=port, webhook_allow_loopback=True)
@@ -42,8 +54,45 @@ def up(
         )
         out.print("Ctrl-C stops it.")
 
+    roles = (Role.API,) if worker_apart else tuple(Role)
+    apart = local.WorkerApart(WORKER, os.environ) if worker_apart else None
+    _run(
+        local.run(
+            loaded, roles=roles, worker_apart=apart, simulator=simulator, ready_file=ready_file, on_ready=on_ready
+        )
+    )
+
+
+def api(data: Data = None, port: ApiPort = None, ready_file: ReadyFile = None, settings: SettingsFile = None) -> None:
+    """Run the API alone until interrupted; `interlock worker` on the same folder does the rest."""
+    loaded = settings_of(data, settings, port=port)
+
+    def on_ready(ready: local.Ready) -> None:
+        out.print(f"The API answers at {ready.base_url}, data in {loaded.data}", markup=False)
+
+    _run(local.run(loaded, roles=(Role.API,), simulator=False, ready_file=ready_file, on_ready=on_ready))
+
+
+def worker(
+    data: Data = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port of its health and metrics; 0 takes a free one.", show_default="none")
+    ] = None,
+    settings: SettingsFile = None,
+) -> None:
+    """Run the worker alone until interrupted: what the platform does by itself on a folder that `interlock api` serves."""
+    loaded = settings_of(data, settings)
+
+    def on_ready(url: str | None) -> None:
+        shown = f", metrics at {url}/metrics" if url else ""
+        out.print(f"The worker runs, data in {loaded.data}{shown}", markup=False)
+
+    _run(local.run_worker(loaded, port=port, on_ready=on_ready))
+
+
+def _run(platform: Coroutine[Any, Any, None]) -> None:
     try:
-        uvloop.run(local.run(loaded, simulator=simulator, ready_file=ready_file, on_ready=on_ready))
+        uvloop.run(platform)
     except (local.DataInUse, OSError, ValueError, InterlockError) as error:
         fail(f"cannot start: {error}")
     except asyncio.CancelledError:

@@ -30,15 +30,26 @@ PROBE_BYTES = 32_768
 
 def api(platform: Platform) -> HttpApp:
     """The ASGI application over a platform."""
+    return HttpApp(routes(platform), _edge(platform))
+
+
+def _edge(platform: Platform) -> Edge:
     storage = platform.storage
-    edge = Edge(
+    return Edge(
         authenticate=platform.callers.authenticate,
         take=platform.callers.take,
         telemetry=storage.telemetry,
         ids=storage.ids,
         body_bytes_max=platform.settings.body_bytes_max,
     )
-    return HttpApp(routes(platform), edge)
+
+
+def worker_api(platform: Platform) -> HttpApp:
+    """What a worker in a process of its own shows of itself: whether it lives, whether it can commit, what it counts."""
+    storage = platform.storage
+    readiness = Readiness(lambda: _probe(platform), storage.clock)
+    every = health_routes(readiness, storage.telemetry.exposition, bytes)
+    return HttpApp([one for one in every if one.path != "/openapi.json"], _edge(platform))
 
 
 def routes(platform: Platform) -> tuple[Route, ...]:

@@ -1,0 +1,23 @@
+"""Settings that are handed on to a process we start."""
+
+from interlock.config import IssuerSettings, ProviderSettings, Settings
+
+
+def test_settings_handed_on_by_the_environment_arrive_unchanged():
+    for settings in (
+        Settings(),
+        Settings(
+            data='/a folder/with "quotes"',
+            port=0,
+            base_url="https://pay.example.com",
+            providers=(
+                ProviderSettings("simulator", "simulator", "http://127.0.0.1:1", 0.5, 1.0, 1.5),
+                ProviderSettings("stripe", "stripe", "https://api.stripe.com"),
+            ),
+            external_issuer=IssuerSettings("https://issuer", "https://issuer/jwks", "aud", "t"),
+            attempt_deadline_s=41.5,
+            webhook_allow_loopback=True,
+            log_level="debug",
+        ),
+    ):
+        assert Settings.load(file=None, environment=settings.as_environment()) == settings
