@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from standardwebhooks import Webhook
 
+from interlock.entrypoints.children import SIMULATORS
 from interlock.entrypoints.cli.demo.command import fault_plan
 from interlock.entrypoints.cli.demo.hook import Hook
 from interlock.entrypoints.cli.demo.stories import FIRST_PROVIDER, RECIPES, stories
-from interlock.entrypoints.local import SIMULATORS
 from interlock.simulator.behaviours import AT, TOKENS
 from interlock.simulator.control import read_plan
 from interlock.simulator.model import Kind
