@@ -53,7 +53,7 @@ EXCEPTIONS: dict[Rule, dict[str, str]] = {
         "tests/entrypoints/api/": REAL_PROCESSES,
         "tests/entrypoints/cli/": REAL_PROCESSES,
         "tests/entrypoints/http/test_server.py": REAL_SOCKETS,
-        "tests/providers/engine/test_aiohttp_transport.py": REAL_SOCKETS,
+        "tests/providers/engine/test_http_transport.py": REAL_SOCKETS,
         "tests/providers/engine/test_engine_outcomes.py": REAL_SOCKETS,
         "tests/providers/simulator/harness.py": REAL_SOCKETS,
         "tests/providers/simulator/test_wire.py": REAL_SOCKETS,

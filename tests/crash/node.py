@@ -25,7 +25,7 @@ from interlock.config import ProviderSettings, Settings
 from interlock.core.webhooks import delivering
 from interlock.entrypoints import local
 from interlock.providers.simulator import SimulatorProvider
-from interlock.providers.transport import AiohttpTransport
+from interlock.providers.transport import HttpTransport
 
 WATCHED = (
     (SqliteStore, "commit"),
@@ -33,7 +33,7 @@ WATCHED = (
     (SqliteQueue, "send"),
     (SqliteQueue, "ack"),
     (SqliteDocuments, "upsert"),
-    (AiohttpTransport, "send"),
+    (HttpTransport, "send"),
     (AiohttpWebhookSender, "send"),
 )
 

@@ -30,9 +30,9 @@ from interlock.providers.protocol import (
     advance,
 )
 from interlock.providers.redaction import mask, redact
-from interlock.providers.transport import AiohttpTransport, ProviderConfig, Transport
+from interlock.providers.transport import HttpTransport, ProviderConfig, Transport
 
-__all__ = ["AiohttpTransport", "ProviderConfig", "ProviderEngine", "RetryBudget", "Transport"]
+__all__ = ["HttpTransport", "ProviderConfig", "ProviderEngine", "RetryBudget", "Transport"]
 
 REQUESTS_MAX = 40
 """Of one call; an adapter that wants more is defective."""
@@ -106,7 +106,7 @@ class ProviderEngine:
     ) -> None:
         self._clock = clock
         self._telemetry = telemetry
-        self._transport: Transport = transport or AiohttpTransport()
+        self._transport: Transport = transport or HttpTransport()
         self._lines = {
             name: _Line(
                 provider,

@@ -6,18 +6,28 @@ in doubt is reported as sent.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import re
+import socket
 import ssl
+from collections import deque
 from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
-from yarl import URL
 
 from interlock.core.kernel.secrets import Secret
+from interlock.providers.connection import Connection, Limits
 from interlock.providers.protocol import Fault, FaultClass, HttpReply, HttpRequest
+
+WITHOUT_BODY = frozenset({"GET", "DELETE"})
+"""Methods whose empty body needs no mention."""
+METHODS = WITHOUT_BODY | {"POST", "PUT", "PATCH"}
+"""Not HEAD: its answer announces a body that does not come."""
+
+_BREAKS = re.compile(r"[\r\n\0]")
 
 
 class ProviderConfig(msgspec.Struct, frozen=True):
@@ -58,69 +68,147 @@ class Transport(Protocol):
     async def close(self) -> None: ...
 
 
-class AiohttpTransport:
+class HttpTransport:
     """HTTP/1.1 with one pool of kept-alive connections per provider.
 
     A kept-alive connection that the provider closes just as we write is indistinguishable from one that died while the
     request was worked on: both are RESET, hence UNKNOWN for a commit. To make it rare, we drop idle connections before
-    servers usually do, and the event loop drops those whose end it has seen.
+    servers usually do, and those whose end we have seen at once.
     """
 
     def __init__(self, *, keepalive_s: float = 4.0, ssl_context: ssl.SSLContext | None = None) -> None:
         self._keepalive_s = keepalive_s
         self._ssl = ssl_context
-        self._sessions: dict[str, tuple[aiohttp.ClientSession, str, int]] = {}
+        self._pools: dict[str, _Pool] = {}
 
     async def send(self, request: HttpRequest, config: ProviderConfig) -> HttpReply | Fault:
-        session, base, limit = self._sessions.get(config.name) or self._open(config)
-        url = URL(base + checked_path(request.path), encoded=True)
+        pool = self._pools.get(config.name) or self._open(config)
+        message = pool.written(request)
+        ends_at = pool.loop.time() + config.total_timeout_s
+        connection = pool.idle() or await pool.connected()
+        if isinstance(connection, Fault):
+            return connection
+        answer = connection.ask(message, ends_at=ends_at)
         try:
-            async with session.request(
-                request.method, url, headers=request.headers, data=request.body or None, allow_redirects=False
-            ) as reply:
-                length = reply.content_length
-                if length is not None and length > limit:
-                    reply.close()
-                    return Fault(FaultClass.TOO_LARGE, f"{length} bytes announced")
-                chunks: list[bytes] = []
-                size = 0
-                while chunk := await reply.content.readany():
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    if size > limit:
-                        reply.close()
-                        return Fault(FaultClass.TOO_LARGE, f"more than {limit} bytes")
-                headers = {name.lower(): value for name, value in reply.headers.items()}
-                return HttpReply(reply.status, headers, chunks[0] if len(chunks) == 1 else b"".join(chunks))
-        except (aiohttp.ClientError, OSError, ssl.SSLError) as error:
-            return classify(error)
+            return await answer
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+        finally:
+            pool.take_back(connection)
 
     async def close(self) -> None:
-        sessions, self._sessions = self._sessions, {}
-        for session, _, _ in sessions.values():
-            await session.close()
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            pool.close()
 
-    def _open(self, config: ProviderConfig) -> tuple[aiohttp.ClientSession, str, int]:
-        connector = aiohttp.TCPConnector(
-            limit=config.connections_max, keepalive_timeout=self._keepalive_s, ssl=self._ssl or True
-        )
-        session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "interlock", "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(
-                total=config.total_timeout_s,
-                connect=config.connect_timeout_s,
-                sock_connect=config.connect_timeout_s,
-                sock_read=config.read_timeout_s,
-            ),
-            trust_env=False,
-        )
-        # On a dead kept-alive connection the client would by itself repeat what HTTP calls idempotent, PUT and DELETE
-        # among it. There is no public switch; tests/providers/engine proves that every method is sent once.
-        session._retry_connection = False
-        entry = self._sessions[config.name] = (session, config.base_url.rstrip("/"), config.reply_bytes_max)
-        return entry
+    def _open(self, config: ProviderConfig) -> _Pool:
+        pool = self._pools[config.name] = _Pool(config, self._keepalive_s, self._ssl)
+        return pool
+
+
+class _Pool:
+    """The connections to one provider. A waiter is told when one may be free, and looks again."""
+
+    def __init__(self, config: ProviderConfig, keepalive_s: float, ssl_context: ssl.SSLContext | None) -> None:
+        parts = urlsplit(config.base_url)
+        self.loop = asyncio.get_running_loop()
+        self._config = config
+        self._limits = Limits(config.read_timeout_s, config.total_timeout_s, keepalive_s, config.reply_bytes_max)
+        self._host, self._port = str(parts.hostname), parts.port
+        self._path = parts.path.rstrip("/")
+        self._ssl: ssl.SSLContext | None = None
+        if parts.scheme == "https":
+            self._ssl = ssl_context or ssl.create_default_context()
+        self._fixed = f"Host: {parts.netloc}\r\nUser-Agent: interlock\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
+        self._connecting = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def written(self, request: HttpRequest) -> bytes:
+        """The request as it goes over the wire. Raises ValueError (a defect of the adapter) for what would break out of it."""
+        headers = request.headers
+        if request.method not in METHODS or _BREAKS.search("".join(headers) + "".join(headers.values())):
+            raise ValueError("a method we do not know, or a line break in a header")
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        if request.body or request.method not in WITHOUT_BODY:
+            lines += f"Content-Length: {len(request.body)}\r\n"
+        target = self._path + checked_path(request.path)
+        return f"{request.method} {target} HTTP/1.1\r\n{self._fixed}{lines}\r\n".encode() + request.body
+
+    def idle(self) -> Connection | None:
+        """The connection used last, if it may be used again."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_usable():
+                return connection
+            connection.abort()
+        return None
+
+    async def connected(self) -> Connection | Fault:
+        """A free connection, or a new one. Until it stands not one byte was sent, whatever goes wrong."""
+        limit_s = min(self._config.connect_timeout_s, self._config.total_timeout_s)
+        try:
+            async with asyncio.timeout(limit_s):
+                while len(self._open) + self._connecting >= self._config.connections_max:
+                    await self._room()
+                    if (connection := self.idle()) is not None:
+                        return connection
+                return await self._connect()
+        except (OSError, ssl.SSLError) as error:
+            return not_connected(error)
+
+    def take_back(self, connection: Connection) -> None:
+        if connection.is_usable():
+            self._idle.append(connection)
+            self._wake()
+
+    def close(self) -> None:
+        for connection in list(self._open):
+            connection.abort()
+
+    async def _connect(self) -> Connection:
+        self._connecting += 1
+        try:
+            _, connection = await self.loop.create_connection(
+                lambda: Connection(self.loop, self._limits, self._lost),
+                self._host,
+                self._port or (443 if self._ssl else 80),
+                ssl=self._ssl,
+            )
+        except BaseException:
+            self._wake()
+            raise
+        finally:
+            self._connecting -= 1
+        if not connection.is_usable():
+            raise ConnectionResetError("closed before it was used")
+        self._open.add(connection)
+        return connection
+
+    def _lost(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._wake()
+
+    async def _room(self) -> None:
+        waiter = self.loop.create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._wake()  # it was told, and gives up: the next one has its turn
+            raise
+
+    def _wake(self) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
 
 
 def checked_path(path: str) -> str:
@@ -132,23 +220,13 @@ def checked_path(path: str) -> str:
     return path
 
 
-def classify(error: BaseException) -> Fault:
-    """The fault an exception of the HTTP client stands for. Whatever may have come after the first byte counts as sent."""
-    kind = FaultClass.RESET
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
+def not_connected(error: BaseException) -> Fault:
+    """The fault that kept a connection from standing. None of them has sent anything."""
+    kind = FaultClass.CONNECT
+    if isinstance(error, socket.gaierror):
         kind = FaultClass.DNS
-    elif isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch | ssl.SSLCertVerificationError):
+    elif isinstance(error, ssl.SSLError):
         kind = FaultClass.TLS
-    elif isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        kind = FaultClass.CONNECT
-    elif isinstance(error, TimeoutError):
-        # Silence, or the total limit: in the latter case not even the connection may have stood, but nobody can tell.
-        kind = FaultClass.READ_TIMEOUT
-    elif isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
-        # The body ended early, or what came is not HTTP.
-        kind = FaultClass.TRUNCATED
-    elif isinstance(error, aiohttp.ClientConnectionResetError | BrokenPipeError):
-        kind = FaultClass.WRITE
     return Fault(kind, type(error).__name__)
 
 

@@ -17,7 +17,7 @@ from interlock.core.kernel.providers import Action, Operation, Result
 from interlock.core.kernel.secrets import Secret
 from interlock.providers.protocol import Context, HttpRequest, RawNotification, advance
 from interlock.providers.simulator import SimulatorProvider
-from interlock.providers.transport import AiohttpTransport, ProviderConfig
+from interlock.providers.transport import HttpTransport, ProviderConfig
 from interlock.simulator import control
 from interlock.simulator.faults import FaultPlan
 from interlock.simulator.instance import SimulatedProvider
@@ -106,7 +106,7 @@ class Line:
         self.provider = SimulatorProvider(name)
         self.requests = []
         self.replies = []
-        self._transport = AiohttpTransport()
+        self._transport = HttpTransport()
         self._config = ProviderConfig(
             name=name,
             base_url=base_url,

@@ -3,14 +3,19 @@
 import asyncio
 import socket
 import ssl
+import time
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
-import aiohttp
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from interlock.core.kernel.secrets import Secret
 from interlock.providers.protocol import Fault, FaultClass, HttpReply, HttpRequest, Phase
-from interlock.providers.transport import AiohttpTransport, ProviderConfig, checked_path, classify
+from interlock.providers.transport import HttpTransport, ProviderConfig, checked_path, not_connected
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Thing: Value\r\n\r\n{}"
 
@@ -45,17 +50,40 @@ class Server:
             writer.close()
 
     @asynccontextmanager
-    async def running(self):
-        server = await asyncio.start_server(self, "127.0.0.1", 0)
+    async def running(self, certificate=None):
+        context = None
+        if certificate is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+        server = await asyncio.start_server(self, "127.0.0.1", 0, ssl=context)
         try:
             yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         finally:
             server.close()
 
 
+def self_signed(folder):
+    """A certificate for localhost, with its key; the same one each time."""
+    file = folder / "localhost.pem"
+    if not file.exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+        now = datetime.now(UTC)
+        made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        made = made.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
+        made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            + made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        )
+    return file
+
+
 @asynccontextmanager
 async def transport(**options):
-    real = AiohttpTransport(**options)
+    real = HttpTransport(**options)
     try:
         yield real
     finally:
@@ -94,6 +122,11 @@ async def test_answer_comes_back_with_lower_case_header_names():
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", FaultClass.TRUNCATED),
         (b"HTTP/1.1 200 OK\r\nContent-Le", FaultClass.RESET),
         (b"this is not HTTP\r\n\r\n", FaultClass.TRUNCATED),
+        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", FaultClass.TRUNCATED),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", FaultClass.TRUNCATED),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n{}", FaultClass.TRUNCATED),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000, FaultClass.TOO_LARGE),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n" + b"x" * 2_000, FaultClass.TOO_LARGE),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5_000, FaultClass.TOO_LARGE),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n", FaultClass.TOO_LARGE),
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 5_000, FaultClass.TOO_LARGE),
@@ -120,7 +153,35 @@ async def test_dripping_answer_ends_at_the_total_limit():
 
     async with Drip().running() as url, transport() as real:
         reply = await real.send(post(), config(url, read_timeout_s=0.3, total_timeout_s=0.4))
-    assert reply == Fault(FaultClass.READ_TIMEOUT, "TimeoutError")
+    assert reply == Fault(FaultClass.READ_TIMEOUT, "no answer in time")
+
+
+async def test_total_limit_counts_from_the_beginning_also_when_connecting_took_long(monkeypatch):
+    look_up = socket.getaddrinfo
+
+    def slow(*arguments, **named):
+        time.sleep(0.8)
+        return look_up(*arguments, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    async with Server(5).running() as url, transport() as real:
+        began = time.monotonic()
+        reply = await real.send(
+            post(), config(url.replace("127.0.0.1", "localhost"), read_timeout_s=1.0, total_timeout_s=1.0)
+        )
+        assert time.monotonic() - began < 1.6
+    assert reply.kind is FaultClass.READ_TIMEOUT
+
+
+async def test_silence_is_noticed_in_time_on_a_connection_that_was_idle_before():
+    async with Server(OK, 5).running() as url, transport() as real:
+        limits = config(url, read_timeout_s=0.2, total_timeout_s=3.0)
+        await real.send(post(), limits)
+        await asyncio.sleep(0.3)
+        began = time.monotonic()
+        reply = await real.send(post(), limits)
+        assert time.monotonic() - began < 1.5
+    assert reply.kind is FaultClass.READ_TIMEOUT
 
 
 async def test_nobody_listening_is_connect():
@@ -161,10 +222,10 @@ async def test_full_pool_is_connect_because_nothing_was_sent():
 
 
 async def test_name_that_does_not_resolve_is_dns(monkeypatch):
-    async def no_such_host(*_args, **_kwargs):
-        raise OSError(socket.EAI_NONAME, "Name or service not known")
+    def no_such_host(*_args, **_kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(aiohttp.resolver.ThreadedResolver, "resolve", no_such_host)
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_host)
     async with transport() as real:
         reply = await real.send(post(), config("https://provider.invalid"))
     assert reply.kind is FaultClass.DNS
@@ -185,18 +246,28 @@ async def test_no_tls_behind_https_is_a_fault_before_sending(hello):
 
 
 def test_certificate_errors_are_tls():
-    key = aiohttp.client_reqrep.ConnectionKey("h", 443, True, True, None, None, None)
-    for error in (
-        aiohttp.ClientConnectorCertificateError(key, ssl.SSLCertVerificationError("bad")),
-        aiohttp.ClientConnectorSSLError(key, ssl.SSLError(1, "bad")),
-    ):
-        assert classify(error).kind is FaultClass.TLS
+    assert not_connected(ssl.SSLCertVerificationError("bad")).kind is FaultClass.TLS
+    assert not_connected(ssl.SSLError(1, "bad")).kind is FaultClass.TLS
+    assert not_connected(OSError(5, "anything else")).kind is FaultClass.CONNECT
 
 
-def test_closed_transport_while_writing_counts_as_sent():
-    assert classify(aiohttp.ClientConnectionResetError("Cannot write to closing transport")).kind is FaultClass.WRITE
-    assert classify(aiohttp.ClientOSError(104, "Connection reset by peer")).kind is FaultClass.RESET
-    assert classify(OSError(5, "anything else")).kind is FaultClass.RESET
+async def test_certificate_of_nobody_we_trust_is_tls_and_nothing_was_sent(tmp_path):
+    server = Server(OK)
+    async with server.running(self_signed(tmp_path)) as url, transport() as real:
+        reply = await real.send(post(), config(url.replace("http:", "https:")))
+    assert reply.kind is FaultClass.TLS
+    assert server.requests == []
+
+
+async def test_certificate_we_trust_lets_requests_through(tmp_path):
+    server = Server(OK, OK)
+    trusting = ssl.create_default_context(cafile=self_signed(tmp_path))
+    async with server.running(self_signed(tmp_path)) as url, transport(ssl_context=trusting) as real:
+        limits = config(url.replace("http://127.0.0.1", "https://localhost"))
+        for _ in range(2):
+            assert (await real.send(post(), limits)).body == b"{}"
+    assert server.connections == 1
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "GET", "PATCH"])
@@ -206,7 +277,7 @@ async def test_kept_alive_connection_dying_under_a_request_is_a_reset_and_never_
         limits = config(url)
         assert isinstance(await real.send(post("POST"), limits), HttpReply)
         reply = await real.send(post(method, b"" if method == "GET" else b"{}"), limits)
-        assert reply == Fault(FaultClass.RESET, "ServerDisconnectedError")
+        assert reply == Fault(FaultClass.RESET, "closed before the answer")
         await asyncio.sleep(0.05)
     assert server.connections == 1
     assert len(server.requests) == 2
@@ -316,6 +387,126 @@ def test_config_does_not_show_credentials():
 
 
 async def test_closing_twice_is_harmless():
-    real = AiohttpTransport()
+    real = HttpTransport()
     await real.close()
     await real.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", 200, b"until the end"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", 200, b"{}"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n", 200, b"{}"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, 200, b"{}"),
+    ],
+)
+async def test_whole_answer_is_an_answer_however_it_is_framed(answer, status, body):
+    reply, _ = await exchange(answer)
+    assert (reply.status, reply.body) == (status, body)
+    assert "link" not in reply.headers
+
+
+async def test_answer_in_single_bytes_is_put_together():
+    class Slow(Server):
+        async def __call__(self, reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            for place in range(len(OK)):
+                writer.write(OK[place : place + 1])
+                await writer.drain()
+                await asyncio.sleep(0)
+
+    async with Slow().running() as url, transport() as real:
+        reply = await real.send(post(), config(url))
+    assert reply == HttpReply(200, {"content-length": "2", "x-thing": "Value"}, b"{}")
+
+
+@pytest.mark.parametrize("more", [OK, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", b"x"])
+async def test_answer_that_nobody_asked_for_is_not_the_next_ones(more):
+    server = Server(OK + more, OK)
+    async with server.running() as url, transport() as real:
+        first = await real.send(post(), config(url))
+        second = await real.send(post(), config(url))
+    assert (first.body, second.body) == (b"{}", b"{}")
+    assert server.connections == 2
+
+
+async def test_answer_while_nobody_waits_ends_the_connection():
+    class Talkative(Server):
+        async def __call__(self, reader, writer):
+            self.connections += 1
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK)
+            await asyncio.sleep(0.05)
+            writer.write(OK.replace(b"{}", b"[]"))
+
+    server = Talkative()
+    async with server.running() as url, transport() as real:
+        for _ in range(2):
+            assert (await real.send(post(), config(url))).body == b"{}"
+            await asyncio.sleep(0.1)
+    assert server.connections == 2
+
+
+async def test_connection_of_a_cancelled_request_is_not_used_again_and_makes_room():
+    server = Server(1.5, OK)
+    async with server.running() as url, transport() as real:
+        limits = config(url, connections_max=1)
+        task = asyncio.ensure_future(real.send(post(), limits))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(await real.send(post(), limits), HttpReply)
+    assert server.connections == 2
+
+
+async def test_connection_idle_too_long_is_not_used_again_and_is_closed():
+    server = Server(OK, OK)
+    async with server.running() as url, transport(keepalive_s=0.1) as real:
+        await real.send(post(), config(url))
+        await asyncio.sleep(0.25)
+        await real.send(post(), config(url))
+    assert server.connections == 2
+
+
+async def test_waiter_gets_the_connection_that_comes_free():
+    server = Server(*[OK] * 8)
+    async with server.running() as url, transport() as real:
+        limits = config(url, connections_max=2)
+        replies = await asyncio.gather(*(real.send(post(), limits) for _ in range(8)))
+    assert [reply.status for reply in replies] == [200] * 8
+    assert server.connections == 2
+
+
+async def test_waiter_who_gives_up_when_told_passes_it_on():
+    server = Server(0.2, OK)
+    async with server.running() as url, transport() as real:
+        limits = config(url, connections_max=1, read_timeout_s=0.2)
+        under_way = asyncio.ensure_future(real.send(post(), limits))
+        await asyncio.sleep(0.05)
+        impatient = asyncio.ensure_future(real.send(post(), limits))
+        patient = asyncio.ensure_future(real.send(post(), limits))
+        await under_way
+        impatient.cancel()
+        assert isinstance(await patient, HttpReply)
+        await asyncio.gather(impatient, return_exceptions=True)
+
+
+@pytest.mark.parametrize("breaks", ["a\r\nX: y", "a\ny", "a\0"])
+async def test_line_break_in_a_header_is_a_defect_and_nothing_is_sent(breaks):
+    server = Server(OK)
+    async with server.running() as url, transport() as real:
+        for headers in ({"X": breaks}, {breaks: "x"}):
+            with pytest.raises(ValueError):
+                await real.send(HttpRequest("POST", "/v1/pay", Phase.COMMIT, headers), config(url))
+    assert server.connections == 0
+
+
+async def test_body_that_is_empty_is_announced_where_one_is_expected():
+    server = Server(OK, OK)
+    async with server.running() as url, transport() as real:
+        await real.send(post("POST", b""), config(url))
+        await real.send(post("GET", b""), config(url))
+    assert b"Content-Length: 0" in server.requests[0][0]
+    assert b"Content-Length" not in server.requests[1][0]
