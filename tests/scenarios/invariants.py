@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from interlock.core.kernel.clock import Millis
 from interlock.core.kernel.idempotency import KEPT
 from interlock.core.kernel.providers import Action, Outcome
 from interlock.core.ledger.verification import verify
@@ -16,6 +18,7 @@ from interlock.core.payments.states import STATUS, RefundState
 from interlock.core.payments.verification import payment_check
 from interlock.core.payments.views import encode_view, payment_view
 from interlock.core.webhooks.events import DELIVERABLE
+from interlock.simulator.model import Charge
 
 if TYPE_CHECKING:
     from tests.scenarios.world import World
@@ -90,31 +93,54 @@ def assert_settled(payment: Payment) -> None:
 def assert_books_agree(world: World, payment: Payment) -> None:
     """4: what the providers hold of this payment is what we say, to the unit, in at most one charge."""
     charges = [charge for one in world.instances.values() for charge in one.books.charges_of(payment_id=payment.id)]
-    assert all(charge.metadata["tenant"] == payment.tenant for charge in charges)
-    now = world.clock.now()
+    assert not (wrong := books_differ(payment, charges, world.clock.now())), (wrong, payment, charges)
+
+
+def books_differ(payment: Payment, charges: Sequence[Charge], now: Millis) -> list[str]:
+    """How the charges in the providers' books differ from what we say of the payment they are of. Nothing may be under way."""
+    wrong = []
+    if any(charge.metadata["tenant"] != payment.tenant for charge in charges):
+        wrong.append("charged for another tenant")
     net = sum(charge.captured - charge.refunded for charge in charges)
-    # Refunds that left although nothing was refundable any more stand in suspense, and in no refund of ours.
-    overpaid = sum(
+    ours = payment.amount_captured - payment.amount_refunded - _overpaid(payment) + _come_back(payment)
+    if net != ours:
+        wrong.append(f"the providers have {net} of it, we say {ours}")
+    disputed = sum(charge.disputed for charge in charges)
+    ours = payment.amount_disputed + sum(one.excess for one in payment.disputes if one.state != "won")
+    if disputed != ours:
+        wrong.append(f"{disputed} are disputed, we say {ours}")
+    held = sum(charge.capturable for charge in charges if charge.expires_at > now)
+    ours = payment.capturable if STATUS[payment.state] == "requires_capture" else 0
+    if held != ours:
+        wrong.append(f"{held} are held, we say {ours}")
+    holding = [one for one in charges if one.captured > one.refunded or (one.capturable and one.expires_at > now)]
+    if len(holding) > 1 and not _come_back(payment):
+        wrong.append(f"{len(holding)} charges hold money")
+    return wrong
+
+
+def _overpaid(payment: Payment) -> int:
+    """Refunds that left although nothing was refundable any more: they stand in suspense, and in no refund of ours."""
+    succeeded = {refund.id for refund in payment.refunds if refund.state is RefundState.SUCCEEDED}
+    return sum(
         attempt.amount
         for attempt in payment.attempts
         if attempt.operation is Action.REFUND
         and attempt.late
         and attempt.outcome is Outcome.APPROVED
-        and not any(refund.id == attempt.target and refund.state is RefundState.SUCCEEDED for refund in payment.refunds)
+        and attempt.target not in succeeded
     )
-    assert net == payment.amount_captured - payment.amount_refunded - overpaid, (payment, charges)
-    disputed = sum(charge.disputed for charge in charges)
-    excess = sum(dispute.excess for dispute in payment.disputes if dispute.state != "won")
-    assert disputed == payment.amount_disputed + excess, (payment, charges)
-    held = sum(charge.capturable for charge in charges if charge.expires_at > now)
-    expected = payment.capturable if STATUS[payment.state] == "requires_capture" else 0
-    assert held == expected, (payment, charges)
-    effective = [
-        charge
-        for charge in charges
-        if charge.captured > charge.refunded or (charge.capturable and charge.expires_at > now)
-    ]
-    assert len(effective) <= 1, effective
+
+
+def _come_back(payment: Payment) -> int:
+    """Late approvals whose reversal the payer's bank sent back, or refused for good: in suspense, for a person."""
+    refunds = [one for one in payment.attempts if one.reverses and one.operation is Action.REFUND]
+    given_back = {one.target for one in refunds if one.outcome is Outcome.APPROVED}
+    return sum(
+        attempt.amount
+        for attempt in payment.attempts
+        if attempt.late and attempt.id in {one.target for one in refunds} - given_back
+    )
 
 
 async def assert_read_model(world: World, payment: Payment) -> None:

@@ -420,3 +420,20 @@ async def test_dispute_of_a_late_approval_is_held_in_suspense_and_its_reversal_g
     assert (await world.queue.depth("notifications")).dead == 0
     report = await verify(world.store, world.store, check_payment=payment_check(world.store))
     assert report.sound, report.findings
+
+
+async def test_bank_that_sends_a_reversal_back_leaves_the_money_in_suspense_for_people():
+    world = World()
+    answer = await world.pay(token="tok_late_approval")
+    await world.run(10)
+    payment = world.payment(answer.json["id"])
+    (reversal,) = [attempt for attempt in payment.attempts if attempt.reverses]
+    assert reversal.outcome is Outcome.APPROVED
+    world.control("POST", "/returns", {"attempt_id": reversal.id})
+    await world.run(10)
+    assert world.last_attempt(payment.id).outcome is Outcome.DECLINED
+    assert (await world.events(payment.id))[-1] == "payment.reversal_failed"
+    assert "payment.reversal_returned" in world.alarms()
+    await world.assert_invariants()
+    report = await verify(world.store, world.store, check_payment=payment_check(world.store))
+    assert report.sound, report.findings

@@ -116,7 +116,8 @@ class Store(Protocol):
         appear once among the writes, and (aggregate, version) of an event must be new: both guard against double work.
 
         Raises WriteConflict naming the first write whose condition failed (or ("event", aggregate) for an event
-        whose version is taken), Invalid for no writes and events, more than 25 of both together, a repeated key or an
+        whose version is taken), or one that met another transaction in passing, so that nothing but a read tells what is there;
+        Invalid for no writes and events, more than 25 of both together, a repeated key or an
         oversized value, StoreUnavailable if nothing was written, OutcomeUnknown if that cannot be told.
         """
 

@@ -86,6 +86,8 @@ async def receive(n: Notifications, provider: str, headers: Mapping[str, str], b
         try:
             await p.store.commit([notification_write(unreadable, ABSENT)])
         except WriteConflict:
+            if await p.store.get(notification_key(provider, digest)) is None:
+                raise
             return 1
         p.telemetry.error("notification.unreadable", provider=provider, body_digest=digest)
         return 1
@@ -95,7 +97,9 @@ async def receive(n: Notifications, provider: str, headers: Mapping[str, str], b
             await p.store.commit([notification_write(stored, ABSENT)])
         except WriteConflict:
             known = await p.store.get(notification_key(provider, one.id))
-            if known is None or decode_notification(known).progress is not Progress.RECEIVED:
+            if known is None:
+                raise  # a conflict in passing, and nothing is kept: the provider must repeat it
+            if decode_notification(known).progress is not Progress.RECEIVED:
                 p.telemetry.count("interlock_notifications_total", provider=provider, result="duplicate")
                 continue
         await n.queue.send(QUEUE, _encoder.encode(_Work(provider, one.id)))

@@ -14,7 +14,7 @@ from interlock.core.payments.decisions import Answer, Booking, Decision, authori
 from interlock.core.payments.model import FINAL_OUTCOMES, Attempt, Capture, Payment
 from interlock.core.payments.news import News, retry_time
 from interlock.core.payments.releases import not_captured, void_result, voided_late
-from interlock.core.payments.reversals import late_approval, reversal_result
+from interlock.core.payments.reversals import late_approval, reversal_result, reversal_returned
 from interlock.core.payments.states import STATUS, RefundState, State, Trigger, next_state
 
 NOT_SENT_DECLINE = Decline(
@@ -33,12 +33,21 @@ def apply_result(payment: Payment, attempt: Attempt, news: News) -> Decision | N
     if heard is known or (heard is Outcome.UNKNOWN and known is not None):
         decision = None
     elif attempt.reverses:
-        decision = reversal_result(payment, attempt, news) if attempt.is_open or heard is Outcome.APPROVED else None
+        decision = _reversal(payment, attempt, news)
     elif not attempt.is_open:
         decision = _late_news(payment, attempt, news)
     else:
         decision = _BY_OPERATION[attempt.operation](payment, _heard(attempt, news), news)
     return None if decision is None else _answered(decision, attempt)
+
+
+def _reversal(payment: Payment, attempt: Attempt, news: News) -> Decision | None:
+    heard, known = news.result.outcome, attempt.outcome
+    if attempt.is_open or heard is Outcome.APPROVED:
+        return reversal_result(payment, attempt, news)
+    if heard is Outcome.DECLINED and known is Outcome.APPROVED and attempt.operation is Action.REFUND:
+        return reversal_returned(payment, attempt, news)
+    return None
 
 
 def _heard(attempt: Attempt, news: News) -> Attempt:

@@ -66,6 +66,21 @@ def reversal_result(payment: Payment, attempt: Attempt, news: News) -> Decision:
     return Decision(replace(after, attempts=after.with_attempt(later)), "payment.reversal_pending")
 
 
+def reversal_returned(payment: Payment, attempt: Attempt, news: News) -> Decision:
+    """The payer's bank sent back what a reversal had given back: it is in suspense again, and a person must find its owner."""
+    returned = replace(
+        attempt,
+        outcome=Outcome.DECLINED,
+        finished_at=news.now,
+        decline=news.result.decline,
+        detail="returned by the bank",
+    )
+    after = replace(payment, attempts=payment.with_attempt(returned), updated_at=news.now)
+    kind = "refund_excess_returned" if is_given_back(payment, attempt) else "late_capture"
+    booking = Booking(kind, attempt.amount, attempt.id, attempt.provider)
+    return Decision(after, "payment.reversal_failed", booking, alarms=("reversal_returned",))
+
+
 def _reversal(payment: Payment, late: Attempt, operation: Action, news: News) -> tuple[Payment, Attempt]:
     attempt = open_attempt(
         payment,

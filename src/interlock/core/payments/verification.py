@@ -29,7 +29,7 @@ def payment_check(store: Store) -> CheckPayment:
         if payment.version > events[-1].version:
             return []  # it changed while this was read: the next verification sees it whole
         return [
-            _finding(first, wrong) for wrong in (*_against_events(payment, events), *_against_journals(payment, totals))
+            _finding(first, wrong) for wrong in (*_against_events(payment, events), *against_journals(payment, totals))
         ]
 
     return check
@@ -50,7 +50,8 @@ def _against_events(payment: Payment, events: Sequence[Event]) -> list[str]:
     return wrong
 
 
-def _against_journals(payment: Payment, totals: PaymentTotals) -> list[str]:
+def against_journals(payment: Payment, totals: PaymentTotals) -> list[str]:
+    """Where a payment's amounts differ from what its journals add up to. They agree after every commit."""
     late = [attempt for attempt in payment.attempts if attempt.late and _took_money(payment, attempt.id)]
     given_back = {
         attempt.target

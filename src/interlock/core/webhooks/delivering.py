@@ -19,7 +19,7 @@ from interlock.core.kernel.clock import SECOND, Millis
 from interlock.core.kernel.errors import WriteConflict
 from interlock.core.kernel.events import Event, decode_event
 from interlock.core.kernel.queue import DELAY_MAX_S, QueueMessage
-from interlock.core.kernel.store import WRITES_MAX
+from interlock.core.kernel.store import ABSENT, WRITES_MAX
 from interlock.core.webhooks.events import DELIVERABLE
 from interlock.core.webhooks.handlers import HeldEndpoint, disable_gone
 from interlock.core.webhooks.listing import read_event
@@ -30,6 +30,7 @@ from interlock.core.webhooks.records import (
     decode_endpoint,
     decode_turn,
     deliveries_partition,
+    delivery_key,
     delivery_write,
     encode_turn,
     endpoint_key,
@@ -130,6 +131,8 @@ async def _create(w: Webhooks, deliveries: Sequence[Delivery]) -> None:
         if len(deliveries) > 1:
             for delivery in deliveries:
                 await _create(w, (delivery,))
+        elif await _version(w, deliveries[0]) == ABSENT:
+            raise  # a conflict in passing: the event must come again
 
 
 async def _head(w: Webhooks, turn: Turn) -> Head | None:
@@ -228,6 +231,8 @@ async def _record(w: Webhooks, held: HeldEndpoint, leased: Head, result: SendRes
     try:
         await w.store.commit([delivery_write(delivery, leased.item_version)])
     except WriteConflict:
+        if await _version(w, before) == leased.item_version:
+            raise  # a conflict in passing, and nobody has taken over: the message must come again
         # Our lease had ended and another worker has taken over: it sends again, and records what it hears.
         w.telemetry.warning("webhook_delivery.result_late", delivery_id=delivery.id, endpoint_id=delivery.endpoint)
         return True
@@ -238,6 +243,13 @@ async def _record(w: Webhooks, held: HeldEndpoint, leased: Head, result: SendRes
     if state is DeliveryState.DEAD:
         w.telemetry.warning("webhook_delivery.died", delivery_id=delivery.id, endpoint_id=delivery.endpoint)
     return True
+
+
+async def _version(w: Webhooks, delivery: Delivery) -> int:
+    """Of the stored item; ABSENT if there is none."""
+    key = delivery_key(delivery.tenant, delivery.endpoint, delivery.aggregate, delivery.version)
+    item = await w.store.get(key)
+    return ABSENT if item is None else item.version
 
 
 def _verdict(delivery: Delivery, result: SendResult, random: float) -> tuple[Trigger, float | None]:

@@ -1,0 +1,160 @@
+"""An event loop without a machine behind it: time is a number, and chance alone says which task runs next.
+
+Nothing is polled and nothing sleeps. When no task can run, time jumps to the next thing that is due. Waits are of two kinds:
+timers, which end at their instant, and rests of those who only look whether there is work (`rest_until`): these end no
+sooner than there may be some, so a day without work costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import heapq
+import itertools
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Protocol
+
+RUNS_AT_ONE_INSTANT_MAX = 200_000
+"""More tasks run without time passing would be work that never rests."""
+RUNS_MAX = 5_000_000
+"""Of a whole simulation: more would be work that is done again and again."""
+JUMPS_MAX = 1_000
+"""Jumps in time after which somebody must have been woken."""
+
+
+class Owner(Protocol):
+    """Whoever a task belongs to: a node that may die and take its tasks along."""
+
+    tasks: dict[asyncio.Task[Any], None]
+
+
+OWNER: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("owner", default=None)
+
+
+class Stuck(AssertionError):
+    """Nothing can run and nothing is due, though somebody waits; or something runs and runs at one instant."""
+
+
+class SimulatedLoop(asyncio.BaseEventLoop):
+    def __init__(self, chance: Callable[[], float]) -> None:
+        """`chance` gives numbers in [0, 1): each picks the next task among those that can run."""
+        super().__init__()
+        self._chance = chance
+        self._at = 0.0
+        self._ready: list[asyncio.Handle] = []  # type: ignore[assignment]  # BaseEventLoop only appends
+        self._resting: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+        self._runs = 0
+        self.runs = 0
+        """How often some task has run."""
+        self._quiet: asyncio.Future[None] | None = None
+        self._closing = False
+        self.broken: BaseException | None = None
+        """Set by whoever sees that something is wrong: nothing runs after it."""
+        self.next_due: Callable[[], float | None] = lambda: None
+        """When work falls due that no timer of this loop knows of; a time that has come means there is some now."""
+        self.set_task_factory(_owned_task)
+
+    def time(self) -> float:
+        """Seconds since the beginning."""
+        return self._at
+
+    async def rest_until(self, deadline: float) -> None:
+        """Wait for work that others bring; at the latest until `deadline`, or as long as nothing at all is due."""
+        woken = self.create_future()
+        heapq.heappush(self._resting, (deadline, next(self._order), woken))
+        await woken
+
+    async def quiet(self) -> None:
+        """Return when nothing is left that will ever happen by itself."""
+        self._quiet = self.create_future()
+        await self._quiet
+
+    def _run_once(self) -> None:
+        if self.broken is not None:
+            raise self.broken
+        ready = self._ready
+        for _ in range(JUMPS_MAX):
+            if ready:
+                break
+            self._pass_time()
+        else:
+            raise Stuck("time passes and nobody works")
+        count = len(ready)
+        place = int(self._chance() * count) if count > 1 else 0
+        handle = ready[place]
+        ready[place] = ready[-1]
+        ready.pop()
+        self._runs += 1
+        self.runs += 1
+        if self._runs > RUNS_AT_ONE_INSTANT_MAX or self.runs > RUNS_MAX:
+            raise Stuck("the platform never rests")
+        if not handle._cancelled:
+            handle._run()
+
+    def _pass_time(self) -> None:
+        """Move to the next instant at which somebody can run."""
+        timers, resting = self._scheduled, self._resting
+        while timers and timers[0]._cancelled:
+            heapq.heappop(timers)._scheduled = False
+        while resting and resting[0][2].done():
+            heapq.heappop(resting)
+        instants = [timers[0]._when] if timers else []
+        due = self.next_due()
+        if due is not None and due > self._at:
+            instants.append(due)
+        elif due is not None and resting:
+            instants.append(resting[0][0])
+        if not instants:
+            if self._closing:
+                self._ready.extend(asyncio.Handle(task.cancel, (), self) for task in asyncio.all_tasks(self))
+                return
+            if self._quiet is None:
+                raise Stuck("nothing is due, and somebody waits")
+            quiet, self._quiet = self._quiet, None
+            quiet.set_result(None)
+            return
+        target = min(instants)
+        if target > self._at:
+            self._at, self._runs = target, 0
+        while timers and timers[0]._when <= self._at:
+            timer = heapq.heappop(timers)
+            timer._scheduled = False
+            self._ready.append(timer)
+        while resting and resting[0][0] <= self._at:
+            woken = heapq.heappop(resting)[2]
+            if not woken.done():
+                woken.set_result(None)
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Cancelled timers are dropped when their time comes."""
+
+    def _write_to_self(self) -> None:
+        raise RuntimeError("there are no threads here")
+
+    def run_in_executor(self, *_: Any) -> Any:
+        raise RuntimeError("there are no threads here")
+
+
+def _owned_task(
+    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], context: contextvars.Context | None = None
+) -> asyncio.Task[Any]:
+    """Tasks a node starts, and those that they start, end with it."""
+    task = asyncio.Task(work, loop=loop, context=context)
+    owner = OWNER.get() if context is None else context.get(OWNER)
+    if owner is not None:
+        owner.tasks[task] = None
+        task.add_done_callback(lambda done: owner.tasks.pop(done, None))
+    return task
+
+
+def close(loop: SimulatedLoop) -> None:
+    """End whatever still runs, and the loop."""
+    loop.broken, loop.next_due, loop._closing, loop.runs = None, lambda: None, True, 0
+    while tasks := asyncio.all_tasks(loop):
+        for task in tasks:
+            task.cancel()
+        with suppress(RuntimeError, Stuck):  # the broken run may have left an order to stop
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.close()
