@@ -38,7 +38,7 @@ from interlock.core.kernel.clock import Clock
 from interlock.core.kernel.documents import Documents
 from interlock.core.kernel.feed import Feed
 from interlock.core.kernel.ids import Ids
-from interlock.core.kernel.queue import Queue, QueueSpec
+from interlock.core.kernel.queue import EndsLeases, Queue, QueueSpec
 from interlock.core.kernel.secrets import Secret, Secrets
 from interlock.core.kernel.store import DropsExpired, Store
 from interlock.core.ledger import projection as ledger_projection
@@ -88,6 +88,7 @@ class Storage(NamedTuple):
     secrets: Secrets
     expiring: DropsExpired
     pruning: Prunes
+    leases: EndsLeases
 
     async def close(self) -> None:
         await self.database.close()
@@ -135,6 +136,7 @@ def open_storage(settings: Settings, *, log: BinaryIO | None = None, shared: boo
     schemas = (sqlite_store.SCHEMA, sqlite_bus.SCHEMA, sqlite_queue.SCHEMA, documents_schema(COLLECTIONS))
     database = Database.open(folder / DATABASE_FILE, schemas=schemas, clock=clock, telemetry=telemetry, shared=shared)
     store, bus = SqliteStore(database), SqliteBus(database, clock)
+    queue = SqliteQueue(database, QUEUES, clock=clock, ids=ids)
     return Storage(
         clock=clock,
         ids=ids,
@@ -143,12 +145,13 @@ def open_storage(settings: Settings, *, log: BinaryIO | None = None, shared: boo
         store=store,
         feed=SqliteFeed(database, clock=clock),
         bus=bus,
-        queue=SqliteQueue(database, QUEUES, clock=clock, ids=ids),
+        queue=queue,
         documents=SqliteDocuments(database, COLLECTIONS),
         blobs=FileBlobs(folder / BLOBS_FOLDER),
         secrets=FileSecrets(folder / SECRETS_FILE),
         expiring=store,
         pruning=bus,
+        leases=queue,
     )
 
 
@@ -208,6 +211,7 @@ async def open_platform(settings: Settings, storage: Storage, *, issuer: str) ->
             timeout_s=settings.webhook_timeout_s,
             allow_loopback=settings.webhook_allow_loopback,
             together=_together,
+            alone=True,  # one folder has one worker
         ),
         access=access,
         callers=Callers(

@@ -123,6 +123,7 @@ def _stop_by_signal() -> asyncio.Event:
 async def _working(platform: Platform, stop: asyncio.Event) -> AsyncIterator[None]:
     """The worker's loops in this process; they drain from `stop` on."""
     storage = platform.storage
+    await worker.take_over(storage)
     loops = worker.loops(platform, member=MEMBER)
     work = asyncio.create_task(worker.run(loops, stop=stop, clock=storage.clock, telemetry=storage.telemetry))
     try:

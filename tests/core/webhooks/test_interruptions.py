@@ -182,6 +182,68 @@ async def test_worker_that_outlives_its_lease_changes_nothing_when_it_comes_back
     assert "webhook_delivery.result_late" in world.telemetry.lines
 
 
+async def die_while_sending(world: World) -> str:
+    """The id of the event whose delivery a worker was at when it was killed."""
+    await world.endpoint()
+    [event] = await world.happen()
+
+    async def never() -> SendResult:
+        raise Killed
+
+    world.merchant.script = [never]
+    [message] = await world.queue.receive(QUEUE)
+    with pytest.raises(Killed):
+        await world.handle(message)
+    await world.queue.release(QUEUE, message.receipt)  # as a worker does with what its predecessor had leased
+    return event.id
+
+
+async def test_only_worker_sends_at_once_what_its_dead_predecessor_was_sending():
+    world = World()
+    event_id = await die_while_sending(world)
+    world.alone = True
+    world.new_process()
+    await world.drain()
+    assert world.merchant.heard == [event_id, event_id]
+    assert [delivery.state for delivery in await world.deliveries()] == ["delivered"]
+    assert await world.messages_left() == 0
+
+
+async def test_one_of_several_workers_waits_for_the_lease_of_a_dead_one():
+    world = World()
+    event_id = await die_while_sending(world)
+    world.new_process()
+    await world.drain()
+    assert world.merchant.heard == [event_id]
+    await world.run_for(LEASES_S)
+    assert world.merchant.heard == [event_id, event_id]
+
+
+async def test_only_worker_does_not_send_again_what_it_is_sending_itself():
+    world = World()
+    world.alone = True
+    world.new_process()
+    await world.endpoint()
+    events = await world.happen()
+    started, finish = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> SendResult:
+        started.set()
+        await finish.wait()
+        return OK
+
+    world.merchant.script = [slow]
+    [message] = await world.queue.receive(QUEUE)
+    sending = asyncio.create_task(world.handle(message))
+    await started.wait()
+    await consume(world.w, records(events))  # a second message for the same delivery
+    await world.drain()
+    finish.set()
+    await sending
+    assert world.merchant.heard == [events[0].id]
+    assert await world.messages_left() == 0
+
+
 async def test_leftover_messages_do_not_multiply():
     """However often a waiting delivery's event is repeated, each attempt is made once and the queue empties."""
     world = World()

@@ -128,6 +128,7 @@ class World:
         self.merchant = Merchant(self.clock)
         self.telemetry = Telemetry()
         self.allow_loopback = allow_loopback
+        self.alone = False
         self.kill_at: int | None = None
         self.steps = 0
         self.w = self.new_process()
@@ -147,6 +148,7 @@ class World:
             subscriptions=Subscriptions(Mortal(self, self.store)),
             traffic=Traffic(),
             allow_loopback=self.allow_loopback,
+            alone=self.alone,
         )
         return self.w
 

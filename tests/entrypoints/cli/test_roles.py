@@ -124,23 +124,47 @@ def test_signal_stops_one_role_with_status_0_and_the_other_goes_on(tmp_path, num
             assert again.poll() is None
 
 
+LOOPBACK = {"INTERLOCK_WEBHOOK_ALLOW_LOOPBACK": "true"}
+
+
+def register_and_pay(platform, folder: Path, endpoint: socket.socket, until) -> None:
+    """Have a webhook sent to `endpoint`."""
+    url = f"http://127.0.0.1:{endpoint.getsockname()[1]}/hook"
+    token = interlock("token", "--data", folder).stdout.strip()
+    until.post(f"{platform.ready['base_url']}/v1/webhook_endpoints", token, {"url": url, "events": ["*"]})
+    body = {"amount": 100, "currency": "EUR", "payment_method": {"type": "card", "token": "tok_approve"}}
+    until.post(f"{platform.ready['base_url']}/v1/payments", token, {**body, "confirm": False}, key="k1")
+    endpoint.settimeout(20)
+
+
 def test_worker_drains_within_ten_seconds_while_an_endpoint_does_not_answer(tmp_path, until):
-    loopback = {"INTERLOCK_WEBHOOK_ALLOW_LOOPBACK": "true"}
     with (
-        up(tmp_path, command="api", environment=loopback) as platform,
-        worker(tmp_path, environment=loopback) as process,
+        up(tmp_path, command="api", environment=LOOPBACK) as platform,
+        worker(tmp_path, environment=LOOPBACK) as process,
         socket.create_server(("127.0.0.1", 0)) as silent,
     ):
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}/hook"
-        token = interlock("token", "--data", tmp_path).stdout.strip()
-        until.post(f"{platform.ready['base_url']}/v1/webhook_endpoints", token, {"url": url, "events": ["*"]})
-        body = {"amount": 100, "currency": "EUR", "payment_method": {"type": "card", "token": "tok_approve"}}
-        until.post(f"{platform.ready['base_url']}/v1/payments", token, {**body, "confirm": False}, key="k1")
-        silent.settimeout(20)
+        register_and_pay(platform, tmp_path, silent, until)
         connection, _ = silent.accept()
         with connection:
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 0
+
+
+def test_webhook_of_a_worker_that_was_killed_while_sending_is_sent_by_the_next_one_at_once(tmp_path, until):
+    with (
+        up(tmp_path, command="api", environment=LOOPBACK) as platform,
+        socket.create_server(("127.0.0.1", 0)) as silent,
+    ):
+        with worker(tmp_path, environment=LOOPBACK) as process:
+            register_and_pay(platform, tmp_path, silent, until)
+            first, _ = silent.accept()
+            process.kill()
+            process.wait()
+        with worker(tmp_path, environment=LOOPBACK):
+            silent.settimeout(5)  # leases are longer
+            second, _ = silent.accept()
+        first.close()
+        second.close()
 
 
 def test_worker_without_a_providers_credential_ends_with_status_1_and_says_which(tmp_path):

@@ -61,6 +61,7 @@ _LEASE = "UPDATE queue_messages SET ready_at = ?, state = ?, lease = ?, attempts
 _HELD = (
     f" WHERE seq = ? AND queue = ? AND lease = ? AND (state = {_LEASED} OR (state = {_LEASED_LAST} AND ready_at > ?))"
 )
+_END_LEASES = f"UPDATE queue_messages SET ready_at = ? WHERE queue = ? AND ready_at > ? AND state <> {_WAITING}"
 _RELEASE = f"UPDATE queue_messages SET ready_at = ?, state = {_WAITING}, lease = ''{_HELD}"
 _COPY_DEAD = "INSERT INTO queue_dead_letters (queue, id, attempts, sent_at, died_at, body)"
 _BURIED = f"WHERE queue = ? AND ready_at <= ? AND state = {_LEASED_LAST}"
@@ -165,6 +166,10 @@ class SqliteQueue:
             return redriven
 
         return await self._database.write(job, wakes=_topic(name))
+
+    async def end_leases(self, queue: str) -> int:
+        values = (now := self._clock.now(), self._specs[queue].name, now)
+        return await self._database.write(lambda db: db.execute(_END_LEASES, values).rowcount, wakes=_topic(queue))
 
     async def _lease(self, spec: QueueSpec, limit: int) -> list[QueueMessage]:
         now = self._clock.now()

@@ -74,3 +74,10 @@ class Queue(Protocol):
 
     async def redrive(self, queue: str, ids: Sequence[str]) -> int:
         """Make these dead letters receivable again with their count at zero; how many were there."""
+
+
+class EndsLeases(Protocol):
+    """An optional ability of a Queue, for who knows that nobody alive holds a lease."""
+
+    async def end_leases(self, queue: str) -> int:
+        """Make whatever is leased receivable now, as if its lease were over; how many messages that were. Safe to repeat."""

@@ -88,7 +88,7 @@ async def deliver(w: Webhooks, message: QueueMessage) -> bool:
             return True  # it has a message of its own, and whoever finishes it goes on with ours
         if own and turn.attempts < delivery.attempts_total and message.attempts == 1:
             return True  # a leftover: whoever made the last attempt has sent, or will send, another
-        if delivery.state is DeliveryState.SENDING and now < delivery.lease_until:
+        if _is_under_way(w, delivery, now):
             # Somebody is at it, with a message of theirs. If this one was received before, that may have been us, before a
             # crash, with whatever delivery of the lane we had come to: then nobody else will look after it.
             return message.attempts == 1
@@ -98,9 +98,16 @@ async def deliver(w: Webhooks, message: QueueMessage) -> bool:
         if w.clock.monotonic() - began > TURN_MAX_S:
             await _send_later(w, turn_of(delivery), 0.0)
             return True
-        if not await _advance(w, head, turn.postponed if own else 0):
+        with w.traffic.at(delivery.id):
+            goes_on = await _advance(w, head, turn.postponed if own else 0)
+        if not goes_on:
             return True
     return True
+
+
+def _is_under_way(w: Webhooks, delivery: Delivery, now: Millis) -> bool:
+    leased = delivery.state is DeliveryState.SENDING and now < delivery.lease_until
+    return leased and (w.traffic.is_at(delivery.id) or not w.alone)
 
 
 async def _fan_out(w: Webhooks, events: Sequence[Event]) -> None:

@@ -79,5 +79,7 @@ class Webhooks(NamedTuple):
     """How long an endpoint may take."""
     allow_loopback: bool = False
     """Endpoints on this machine, also over plain http: for local mode only."""
+    alone: bool = False
+    """No other worker runs: whatever is being sent, and not by us, was left by one that has died."""
     together: Callable[[Sequence[Awaitable[Any]]], Awaitable[Any]] = one_by_one
     """Awaits all; bootstrap gives one that does so at the same time."""

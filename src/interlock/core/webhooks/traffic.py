@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 AT_ONCE_MAX = 8
 """Requests under way to one endpoint."""
 FAILURES_BEFORE_PROBING = 5
@@ -17,9 +21,10 @@ class _Load:
 
 
 class Traffic:
-    """Of each endpoint: how many requests are under way, and how many failed in a row."""
+    """Of each endpoint: how many requests are under way, and how many failed in a row. And which deliveries we are at."""
 
     def __init__(self, *, at_once_max: int = AT_ONCE_MAX) -> None:
+        self._at: Counter[str] = Counter()
         self._at_once_max = at_once_max
         self._loads: dict[str, _Load] = {}
 
@@ -44,6 +49,20 @@ class Traffic:
             load.failures += 1
         if load.under_way == 0 and load.failures == 0:
             del self._loads[endpoint_id]
+
+    @contextmanager
+    def at(self, delivery_id: str) -> Iterator[None]:
+        """While a task of this process looks after a delivery."""
+        self._at[delivery_id] += 1
+        try:
+            yield
+        finally:
+            self._at[delivery_id] -= 1
+            if not self._at[delivery_id]:
+                del self._at[delivery_id]
+
+    def is_at(self, delivery_id: str) -> bool:
+        return delivery_id in self._at
 
     def is_failing(self, endpoint_id: str) -> bool:
         load = self._loads.get(endpoint_id)
