@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from interlock.backends.local.ids import SystemIds
-from interlock.backends.memory.bus import MemoryBus
+from interlock.backends.memory.bus import MemoryBus, MemorySubscription
 from interlock.backends.memory.queue import MemoryQueue
 from interlock.backends.memory.store import MemoryStore
 from interlock.core.kernel.bus import BusMessage
@@ -239,6 +239,27 @@ async def test_what_a_consumer_failed_on_comes_again_and_what_it_did_does_not():
     await follows.step()
     await follows.step()
     assert seen == [[1, 2, 3], [1, 2, 3]]
+    assert await setting.bus.lag(EVENTS_TOPIC, group="g") == 0
+
+
+async def test_a_consumer_whose_position_was_not_kept_gets_the_batch_again_and_is_not_behind_for_good(monkeypatch):
+    setting, seen = Setting(), []
+    await setting.happen(1)
+    await Relay(setting.store, setting.store, setting.bus, wait_s=0).step()
+
+    async def consume(records):
+        seen.extend(record.message.id for record in records)
+
+    async def refuses(self, records):
+        raise StoreUnavailable("throttled")
+
+    follows = consumer(setting, consume)
+    with monkeypatch.context() as broken:
+        broken.setattr(MemorySubscription, "commit", refuses)
+        with pytest.raises(StoreUnavailable):
+            await follows.step()
+    await follows.step()
+    assert seen == ["evt_pay_1_1", "evt_pay_1_1"]
     assert await setting.bus.lag(EVENTS_TOPIC, group="g") == 0
 
 

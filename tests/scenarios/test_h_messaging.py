@@ -209,3 +209,25 @@ async def test_name_that_turns_private_later_is_retried_as_a_failure_and_dies_in
     deliveries = (await world.ask("GET", "/v1/webhook_deliveries?status=dead")).json["data"]
     assert len(deliveries) == 2
     assert (await world.queue.depth(WEBHOOKS)).ready == 0
+
+
+@pytest.mark.parametrize("nth", range(4))
+async def test_conflict_in_passing_loses_no_webhook(nth):
+    """A transaction that met another one, though no condition failed, says nothing of what is there."""
+    world = World()
+    await world.hook()
+    world.fail(*[None] * nth, "conflict", holds=lambda args: any("/dlv/" in write.key.partition for write in args[0]))
+    await world.sale()
+    await world.run(200)
+    await world.assert_invariants()
+    assert len(set(world.merchant.heard)) == 2
+
+
+async def test_conflict_in_passing_loses_no_notification():
+    world = World()
+    payment_id = (await world.pay(token="tok_pending")).json["id"]
+    world.fail("conflict", holds=lambda args: "notification" in args[0][0].key.sort)
+    await world.run(10)
+    assert not world.instances["simulator_a"].books.untold
+    assert world.payment(payment_id).state == "succeeded"
+    await world.assert_invariants()

@@ -236,7 +236,7 @@ class World:
                 self.mail.append(notice)
                 raise
             self.effects += 1
-            if answer.status == 503:
+            if answer.status in (409, 503):
                 self.mail.append(notice)
             elif answer.status == 200:
                 self.instances[notice.instance].books.told(notice.id)

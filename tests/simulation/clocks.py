@@ -42,4 +42,6 @@ class RestingClock(TrueClock):
         if seconds <= 0:
             await asyncio.sleep(0)
         else:
-            await self._loop.rest_until(self._loop.time() + seconds)
+            woken = self._loop.create_future()
+            self._loop.rest(woken, self._loop.time() + seconds)
+            await woken

@@ -1,7 +1,7 @@
 """The ports of one node, with everything between it and them that can go wrong.
 
-Before and after each call others may run, and the node may die, stand still or be cut off. What is known here of a call's
-arguments is no more than a network would know: that a message goes out or comes in.
+Before each call and after each that changes something others may run, and the node may die, stand still or be cut off.
+(After a read nothing could be told from what may happen before the next call.)
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ DELAY_MOST_S = 30.0
 REMEMBERS = frozenset({"store", "feed", "queue", "bus", "subscription", "documents"})
 """Ports a partition cuts a node off from; providers and merchants are elsewhere."""
 
+READS = frozenset(
+    {"get", "query", "query_index", "history", "read", "wait", "receive", "lag", "depth", "find", "subscribe"}
+)
 Method = Callable[..., Awaitable[Any]]
 
 
@@ -36,17 +39,24 @@ class Port:
 
 def _call(node: Node, label: str, method: Method) -> Method:
     place = node.place(label)
-    cut = label.partition(".")[0] in REMEMBERS
+    port, _, called = label.partition(".")
+    cut = port in REMEMBERS
     step = node.step
 
-    async def call(*args: Any, **kwargs: Any) -> Any:
+    async def read(*args: Any, **kwargs: Any) -> Any:
+        await step(cut)
+        fault = place.draw()
+        result = await (method(*args, **kwargs) if fault is None else _MEETS[fault](place, method, args, kwargs))
+        return Port(node, "subscription", result) if called == "subscribe" else result
+
+    async def change(*args: Any, **kwargs: Any) -> Any:
         await step(cut)
         fault = place.draw()
         result = await (method(*args, **kwargs) if fault is None else _MEETS[fault](place, method, args, kwargs))
         await step(False)
-        return Port(node, "subscription", result) if label == "bus.subscribe" else result
+        return result
 
-    return call
+    return read if called in READS else change
 
 
 async def _throttled(place: Place, method: Method, args: Any, kwargs: Any) -> Any:

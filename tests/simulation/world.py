@@ -12,7 +12,6 @@ from interlock.backends.memory.bus import MemoryBus
 from interlock.backends.memory.documents import MemoryDocuments
 from interlock.backends.memory.queue import MemoryQueue
 from interlock.backends.memory.secrets import MemorySecrets
-from interlock.backends.memory.store import MemoryStore
 from interlock.core.kernel.clock import Millis
 from interlock.core.kernel.errors import InterlockError
 from interlock.core.kernel.queue import QueueSpec
@@ -28,6 +27,7 @@ from interlock.entrypoints.worker import EVENTS_TOPIC
 from tests.simulation.chaos import Chaos
 from tests.simulation.clocks import BEGINNING, RestingClock, TrueClock
 from tests.simulation.loop import SimulatedLoop
+from tests.simulation.memory import RestingWakeups, WatchedStore
 from tests.simulation.node import Died, Node
 from tests.simulation.providers import Company, Line
 from tests.simulation.street import Street
@@ -43,16 +43,6 @@ SKEW_MOST_MS: Millis = 4_000
 RESTART_MOST_S = 6.0
 CALL_TWICE_WITHIN_S = 40.0
 """Faults of the weather that are tied to a moment happen within so much of the beginning."""
-
-
-class WatchedStore(MemoryStore):
-    """Has every commit looked at the moment it is made."""
-
-    watch: Watch
-
-    async def commit(self, writes: Any, events: Any = ()) -> None:
-        await super().commit(writes, events)
-        self.watch.committed(writes, events)
 
 
 class World:
@@ -83,11 +73,13 @@ class World:
     def _remember(self) -> None:
         resting = RestingClock(self.loop)
         ids = SystemIds(self.clock, random_bits=self.chaos.stream("ids").getrandbits)
-        self.store = WatchedStore(resting)
-        self.watch = self.store.watch = Watch(self)
+        self.watch = Watch(self)
+        self.store = WatchedStore(resting, self.loop, self.watch)
         self.bus = MemoryBus(resting)
+        self.bus._wakeups = RestingWakeups(resting, self.loop)
         specs = (QueueSpec(NOTIFICATIONS, lease_s=60.0, attempts_max=25), QUEUE_SPEC)
         self.queue = MemoryQueue(specs, clock=resting, ids=ids)
+        self.queue._wakeups = RestingWakeups(resting, self.loop)
         self.documents = MemoryDocuments((*PAYMENT_COLLECTIONS, *WEBHOOK_COLLECTIONS, JOURNALS))
 
     def _skews(self) -> dict[str, Millis]:

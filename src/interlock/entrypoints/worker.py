@@ -149,12 +149,12 @@ class Consumer:
             return
         try:
             await self._consume(records)
+            await self._subscription.commit(records)
         except BaseException:
             # What was received and not committed must come again: leave the group and join anew.
             subscription, self._subscription = self._subscription, None
             await subscription.close()
             raise
-        await self._subscription.commit(records)
 
     async def close(self) -> None:
         if self._subscription is not None:

@@ -231,6 +231,8 @@ class MemorySubscription:
             claim, partition = self._group.claims[number], self._topic.partitions[number]
             if claim.owner == self._session and number not in self._giving_up:
                 start = max(self._received.get(number, 0), claim.committed)
+                if start == partition.next:
+                    continue
                 at = start - partition.first
                 taken = partition.records[at : at + limit - len(records)]
                 self._received[number] = start + len(taken)

@@ -240,13 +240,19 @@ def _check_writes(writes: Sequence[Write], events: Sequence[Event]) -> None:
 
 def _check_key(key: Key) -> None:
     for text in key:
-        _check_texts(text)
-        if not 0 < len(text.encode()) <= KEY_BYTES_MAX or "\0" in text:
+        if text.isascii():
+            fits = 0 < len(text) <= KEY_BYTES_MAX
+        else:
+            _check_texts(text)
+            fits = len(text.encode()) <= KEY_BYTES_MAX
+        if not fits or "\0" in text:
             raise Invalid(f"each part of a key has 1 to {KEY_BYTES_MAX} bytes and no NUL")
 
 
 def _check_texts(*texts: str) -> None:
     for text in texts:
+        if text.isascii():
+            continue
         try:
             text.encode()
         except UnicodeEncodeError as error:

@@ -24,7 +24,7 @@ EVENT_TYPES = MappingProxyType(
         "payment.late_approval_reversed": "The late approval was given back.",
         "payment.late_void": "A void taken as failed turned out done, after the payment had gone on.",
         "payment.reversal_pending": "Giving a late approval back is not finished.",
-        "payment.reversal_failed": "Giving a late approval back was refused too often, or what was given back came back; a person must act.",
+        "payment.reversal_failed": "Giving a late approval back was refused too often, or it came back; a person must act.",
         "refund.created": "A refund's amount is reserved.",
         "refund.processing": "The refund's outcome is not known yet.",
         "refund.succeeded": "The refund went out.",

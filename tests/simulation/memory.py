@@ -1,0 +1,57 @@
+"""The memory adapters as the simulation uses them: every commit is looked at, and a wait costs no task."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from interlock.backends.memory.store import MemoryStore
+from interlock.backends.memory.wakeups import Wakeups
+from interlock.core.kernel.events import Event
+from interlock.core.kernel.store import Write
+from tests.simulation.clocks import RestingClock
+from tests.simulation.loop import SimulatedLoop
+
+if TYPE_CHECKING:
+    from tests.simulation.watch import Watch
+
+
+class WatchedStore(MemoryStore):
+    """Has every commit looked at the moment it is made."""
+
+    def __init__(self, clock: RestingClock, loop: SimulatedLoop, watch: Watch) -> None:
+        super().__init__(clock)
+        self._loop, self._watch = loop, watch
+
+    async def commit(self, writes: Sequence[Write], events: Sequence[Event] = ()) -> None:
+        await super().commit(writes, events)
+        self._watch.committed(writes, events)
+
+    async def _next_event(self, timeout_s: float) -> None:
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiters[waiter] = None
+        self._loop.rest(waiter, self._loop.time() + timeout_s)
+        try:
+            await waiter
+        finally:
+            waiter.cancel()
+            self._waiters.pop(waiter, None)
+
+
+class RestingWakeups(Wakeups):
+    """Waits that are futures of the loop's: a task for each would be half of the simulation's work."""
+
+    def __init__(self, clock: RestingClock, loop: SimulatedLoop) -> None:
+        super().__init__(clock)
+        self._loop = loop
+
+    async def wait(self, topic: str, *, timeout_s: float) -> None:
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        waiters = self._waiters.setdefault(topic, {})
+        waiters[waiter] = None
+        self._loop.rest(waiter, self._loop.time() + timeout_s)
+        try:
+            await waiter
+        finally:
+            waiters.pop(waiter, None)
