@@ -28,9 +28,8 @@ sim: setup ## seeded walks in virtual time: SEEDS of them (default 200), or the 
 	SEEDS=$(or $(SEEDS),200) SEED=$(SEED) WALKS=$(or $(SEEDS),200) $(BIN)/python -m pytest -n 2 \
 		tests/core/payments/test_random_walks.py tests/scenarios/test_walks.py
 
-bench: setup ## what a commit and a request cost on this machine
-	$(BIN)/python bench/store_commit.py
-	$(BIN)/python bench/http_overhead.py
+bench: setup ## payments a second beside an echo and two conventional implementations; QUICK=1 within two minutes
+	$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 test: setup counterparts ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
@@ -52,10 +51,12 @@ format: setup ## apply the style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: ## resolve pyproject.toml into requirements.lock, with hashes
+lock: ## resolve pyproject.toml and bench/requirements.in into lock files, with hashes
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv
 	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \
 		--no-annotate --no-header pyproject.toml -o requirements.lock
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --constraint requirements.lock \
+		--no-annotate --no-header bench/requirements.in -o bench/requirements.lock
 	rm -rf .venv-lock
 
 clean: ## remove the virtual environment and local data

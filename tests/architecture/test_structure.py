@@ -169,6 +169,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 UNDECLARED = {
     "yarl": "aiohttp's own type of URLs; aiohttp says which version",
     "localstripe": "runs in a virtual environment of its own",
+    "jwt": "pyjwt's module, in the comparators' environment",
 }
 NOT_IMPORTED = {
     "hypothesis", "import-linter", "mypy", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "ruff",
@@ -187,6 +188,10 @@ def declared(requirements: list[str]) -> set[str]:
 
 RUNTIME = declared(PROJECT["dependencies"])
 DEV = declared(PROJECT["optional-dependencies"]["dev"])
+BENCH = declared(
+    [line for line in (ROOT / "bench/requirements.in").read_text().splitlines() if line[:1] not in ("", "#")]
+)
+"""Of the comparators and the plots, in an environment of their own."""
 
 
 def imported(*folders: str) -> set[str]:
@@ -214,7 +219,7 @@ def test_source_imports_only_declared_dependencies():
 
 def test_tests_import_only_declared_dependencies():
     others = distributions(imported("tests", "bench", "docs"))
-    undeclared = {module for module, names in others.items() if not names & (RUNTIME | DEV)}
+    undeclared = {module for module, names in others.items() if not names & (RUNTIME | DEV | BENCH)}
     assert undeclared - set(UNDECLARED) == set()
 
 
@@ -229,6 +234,22 @@ def test_every_dev_dependency_is_imported_or_run():
     assert NOT_IMPORTED <= DEV
 
 
+def test_nothing_outside_the_comparators_and_the_plots_needs_their_environment():
+    """The product and the benchmark's own process run without it."""
+    apart = BENCH - RUNTIME - DEV | {"jwt"}
+    users = {
+        s.path
+        for s in rules.read(ROOT, "bench")
+        for node in ast.walk(s.tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+        if normal(name.partition(".")[0]) in apart
+    }
+    allowed = ("bench/comparators/with_", "bench/comparators/wire.py", "bench/plots.py")
+    assert [path for path in users if not path.startswith(allowed)] == []
+    assert not {module for module, names in distributions(imported("src", "tests", "docs")).items() if names & apart}
+
+
 def test_every_undeclared_import_is_still_there():
     assert set(UNDECLARED) <= imported("src", "tests", "bench", "docs")
 
@@ -236,5 +257,5 @@ def test_every_undeclared_import_is_still_there():
 def test_every_dependency_has_its_line_among_the_decisions():
     text = (ROOT / "docs/decisions/dependencies.md").read_text()
     explained = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
-    assert sorted(explained) == sorted(RUNTIME | DEV)
+    assert sorted(explained) == sorted(RUNTIME | DEV | BENCH)
     assert len(set(explained)) == len(explained)

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from bench import environment
+from bench.comparators import postgres
 from tests.counterparts.oidc_provider import install_oidc_provider
 from tests.counterparts.paths import (
     CACHE,
@@ -78,12 +80,22 @@ def install_spectral() -> None:
 
 def install_hledger() -> None:
     """From Debian, which needs root."""
-    if find("hledger") is not None:
-        return
+    if find("hledger") is None:
+        _debian("hledger")
+
+
+def install_comparators() -> None:
+    """What the benchmark measures us against: PostgreSQL from Debian, the rest in an environment of their own."""
+    if not postgres.is_installed():
+        _debian("postgresql")
+    environment.install()
+
+
+def _debian(package: str) -> None:
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise RuntimeError("needs Debian's package `hledger`: apt-get install hledger")
+        raise RuntimeError(f"needs Debian's package `{package}`: apt-get install {package}")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ("apt-get", "install", "-y", "-q", "--no-install-recommends", "hledger")
+    install = ("apt-get", "install", "-y", "-q", "--no-install-recommends", package)
     try:
         _run(*install, env=quiet)
     except RuntimeError:
@@ -97,6 +109,7 @@ STEPS: dict[str, Callable[[], None]] = {
     "standardwebhooks": install_standardwebhooks,
     "spectral": install_spectral,
     "hledger": install_hledger,
+    "comparators": install_comparators,
     "oidc-provider": install_oidc_provider,
 }
 

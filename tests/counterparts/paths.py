@@ -43,7 +43,7 @@ FILES = {
     "standardwebhooks": STANDARDWEBHOOKS.home / "node_modules" / "standardwebhooks",
     "spectral": SPECTRAL.home / "node_modules" / ".bin" / "spectral",
 }
-"""By the name that tests `require`; `node` and `hledger` are looked for on the PATH, too."""
+"""By the name that tests `require`; `node` and `hledger` are looked for on the PATH, too, and `comparators` are the benchmark's."""
 
 
 def find(name: str) -> Path | None:
@@ -55,6 +55,11 @@ def find(name: str) -> Path | None:
         on_path = shutil.which("node")
         own = NODE.home / "bin" / "node"
         return Path(on_path) if on_path else own if own.exists() else None
+    if name == "comparators":
+        from bench import environment
+        from bench.comparators import postgres
+
+        return Path(environment.python()) if environment.is_installed() and postgres.is_installed() else None
     path = FILES[name]
     part = next(part for part in (LOCALSTRIPE, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL) if part.home in path.parents)
     return path if part.stamp.exists() and path.exists() else None
