@@ -1,0 +1,188 @@
+"""The results as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bench.gates import Verdict
+
+Results = Mapping[str, Any]
+TITLES = {
+    "echo": "uvicorn echo",
+    "interlock": "Interlock",
+    "asyncpg": "FastAPI + asyncpg + PostgreSQL",
+    "sqlalchemy": "FastAPI + SQLAlchemy + httpx",
+}
+Table = tuple[str, list[str], list[list[str]]]
+"""Title, heads of columns, rows."""
+
+
+def number(value: float) -> str:
+    """Three figures that mean something."""
+    if value != value:
+        return "not measured"
+    size = abs(value)
+    if size >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 1 else f"{value:.3f}"
+
+
+def ranged(figure: Mapping[str, float]) -> str:
+    """Median and the rounds' extremes."""
+    return f"{number(figure['median'])} ({number(figure['min'])} to {number(figure['max'])})"
+
+
+def tables(results: Results) -> Iterator[Table]:
+    """Everything that was measured, in tables; what was not measured has none."""
+    if "one_core" in results:
+        yield _throughput(results)
+        yield _cores(results)
+        yield _latency(results)
+        yield _durable(results)
+    if "histories" in results:
+        yield _histories(results)
+    if "write_units" in results:
+        yield _write_units(results)
+    if "imports" in results:
+        yield _imports(results)
+
+
+def gates(verdicts: list[Verdict]) -> Table:
+    rows = [
+        [
+            one.what,
+            f"{number(one.value)} {one.unit}".strip(),
+            f"{one.bound} {one.unit}".strip(),
+            "" if one.aim is None else f"{one.aim:g} {one.unit}{', reached' if one.aim_met else ''}",
+            "met" if one.met else "MISSED",
+        ]
+        for one in verdicts
+    ]
+    return "Gates", ["what", "measured", "gate", "aim", ""], rows
+
+
+def _throughput(results: Results) -> Table:
+    rows = [["one core", TITLES["echo"], ranged(results["one_core"]["echo"]["per_s"]), "1", "", "", "", "", ""]]
+    for phase, title, ratio in (("one_core", "one core", "of_echo"), ("two_cores", "two cores", "of_asyncpg")):
+        for name, one in results.get(phase, {}).items():
+            if name == "echo":
+                continue
+            disk = one.get("disk_bytes_per_payment")
+            rows.append(
+                [
+                    title,
+                    TITLES[name],
+                    ranged(one["per_s"]),
+                    f"{ranged(one[ratio])} {'of the echo' if ratio == 'of_echo' else 'of asyncpg'}",
+                    ranged(one["sustained_per_s"]),
+                    number(one["cpu_us"]["median"]),
+                    number(one["cpu_all_us"]["median"]),
+                    number(one["memory_bytes"] / 2**20),
+                    number(disk) if disk else "",
+                ]
+            )
+    head = [
+        "",
+        "",
+        "payments/s",
+        "ratio",
+        "until all caught up, payments/s",
+        "CPU us",
+        "CPU us, all",
+        "memory MiB",
+        "disk bytes",
+    ]
+    return "Throughput and cost of a payment (closed model; median of rounds, least to greatest)", head, rows
+
+
+def _cores(results: Results) -> Table:
+    rows = []
+    for phase, title in (("one_core", "one core"), ("two_cores", "two cores")):
+        for name, one in results.get(phase, {}).items():
+            if name != "echo":
+                used = one["cpu_cores"]
+                rows.append(
+                    [title, TITLES[name], *(f"{used[who]:.2f}" for who in ("contestant", "provider", "generator"))]
+                )
+    return "Cores in use during a slice", ["", "", "contestant", "provider", "load generator"], rows
+
+
+def _latency(results: Results) -> Table:
+    rows = []
+    loads = {"low": "low load", "busy": "70 % load", "usual_provider": "provider at 120/380 ms"}
+    for load, title in loads.items():
+        for name, one in results["latency"][load].items():
+            rows.append(
+                [
+                    title,
+                    TITLES[name],
+                    number(one["rate_per_s"]["median"]),
+                    number(one["p50_ms"]["median"]),
+                    number(one["p99_ms"]["median"]),
+                    number(one["added_p50_ms"]["median"]),
+                    number(one["added_p99_ms"]["median"]),
+                ]
+            )
+    for kind, title in (("instant", "provider alone, 0 ms"), ("usual", "provider alone, 120/380 ms")):
+        bare = results["latency"]["provider"][kind]
+        rows.append([title, "", "", number(bare["p50"]), number(bare["p99"]), "", ""])
+    head = ["", "", "payments/s", "p50 ms", "p99 ms", "added p50 ms", "added p99 ms"]
+    return (
+        "Answer times on one core (open model but for the last provider; added: without the provider's median)",
+        head,
+        rows,
+    )
+
+
+def _durable(results: Results) -> Table:
+    found = results["durable"]
+    rows = [
+        ["fdatasync of 4 kB, p50", f"{ranged(found['fdatasync_p50_us'])} us"],
+        ["fdatasync of 4 kB, p99", f"{ranged(found['fdatasync_p99_us'])} us"],
+        ["one row committed by SQLite, p50", f"{ranged(found['commit_p50_us'])} us"],
+        ["... of CPU", f"{ranged(found['commit_cpu_us'])} us"],
+        ["... one after the other", f"{ranged(found['commits_per_s'])} /s"],
+    ]
+    return "What the disk takes", ["", ""], rows
+
+
+def _histories(results: Results) -> Table:
+    found = results["histories"]
+    rows = [
+        [f"{int(size):,}", ranged(one["per_s"]), ranged(one["of_smallest"]), number(one["bytes_per_payment"])]
+        for size, one in found["sizes"].items()
+    ]
+    return "Throughput with stored payments (one core)", ["stored", "payments/s", "of the smallest", "bytes each"], rows
+
+
+def _write_units(results: Results) -> Table:
+    rows = [
+        [name, number(one["path"]), number(one["consumers"]), number(one["path"] + one["consumers"])]
+        for name, one in results["write_units"].items()
+    ]
+    return "Write units, as DynamoDB would count them", ["", "request", "consumers", "together"], rows
+
+
+def _imports(results: Results) -> Table:
+    rows = [
+        [name, number(one["median_ms"]), number(one["least_ms"]), number(one["cpu_ms"])]
+        for name, one in results["imports"].items()
+    ]
+    return "Import in a fresh process", ["entry point", "median ms", "least ms", "CPU ms"], rows
+
+
+def as_text(table: Table) -> str:
+    """For a terminal."""
+    title, head, rows = table
+    lines = [head, *rows]
+    widths = [max(len(row[place]) for row in lines) for place in range(len(head))]
+    shown = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in lines]
+    return "\n".join([title, "-" * len(title), *shown, ""])
+
+
+def as_markdown(table: Table) -> str:
+    """For the page."""
+    _, head, rows = table
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
