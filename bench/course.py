@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -82,6 +83,8 @@ class Course:
         self.complaints: list[str] = []
         """Answers that were not good."""
         self._numbers = Numbers()
+        self._tag = secrets.token_hex(4)
+        """In each key: folders with histories have seen other courses."""
 
     def lap(
         self,
@@ -95,6 +98,7 @@ class Course:
         cores: frozenset[int] = DRIVER,
         account: str = "",
         seed: int = 1,
+        requests_max: int = 2**62,
     ) -> Lap:
         """One slice. It is accounted to `account`, or to the contestant's name."""
         account = account or contestant.name
@@ -104,7 +108,7 @@ class Course:
         spec = Spec(
             ports=contestant.ports,
             path="/v1/payments",
-            headers={"Authorization": f"Bearer {contestant.token()}", "Idempotency-Key": "bench-*"},
+            headers={"Authorization": f"Bearer {contestant.token()}", "Idempotency-Key": f"bench-{self._tag}-*"},
             body=REQUEST_BODY,
             expect=SUCCEEDED,
             connections=connections,
@@ -113,6 +117,7 @@ class Course:
             rate_per_s=rate_per_s,
             first=first,
             seed=seed,
+            requests_max=requests_max,
         )
         groups = {"contestant": contestant.pids, "provider": lambda: self.provider.child.pids}
         pids = contestant.pids()

@@ -53,6 +53,8 @@ class Spec(msgspec.Struct, frozen=True):
     first: int = 0
     """Number of the first request; a run must not use a number twice."""
     seed: int = 1
+    requests_max: int = 2**62
+    """No more than so many in all, in the closed model."""
 
 
 class Report(msgspec.Struct):
@@ -233,7 +235,7 @@ class Generator:
                 self._send(connection, self._overdue.popleft())
                 return
             self._idle.append(connection)
-        elif not self._stopped:
+        elif not self._stopped and self._next - self.spec.first < self.spec.requests_max:
             self._send(connection, time.perf_counter())
         if self._stopped and not self._under_way and not self._overdue:
             self._done.set()

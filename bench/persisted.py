@@ -103,6 +103,7 @@ class _Payment(msgspec.Struct):
 
 
 class _Journal(msgspec.Struct):
+    payment: str
     postings: list[tuple[str, int]]
 
 
@@ -138,8 +139,10 @@ def in_interlock(folder: Path, *, since: str = "") -> Stored:
             references.add(payment.reference)
         journals = unbalanced = debited = credited = 0
         for (value,) in _journal_items(database, since):
-            postings = _journal.decode(value).journal.postings
-            journals += 1
+            journal = _journal.decode(value).journal
+            if journal.payment <= since:
+                continue
+            journals, postings = journals + 1, journal.postings
             unbalanced += sum(amount for _, amount in postings) != 0 or len(postings) < 2
             debited += sum(amount for account, amount in postings if account.startswith("provider_receivable:"))
             credited -= sum(amount for account, amount in postings if account == "merchant_payable")
@@ -188,7 +191,7 @@ def _items(database: sqlite3.Connection, after: str) -> Any:
 
 
 def _journal_items(database: sqlite3.Connection, since: str) -> Any:
-    """Journals have ids of their own, which grow with time, too: those made after the payment `since`."""
+    """Journals have ids of their own, which grow with time, too: those made since then, one of that payment among them."""
     return database.execute(
         "SELECT value FROM items WHERE partition > ? AND partition < ? AND sort > ?",
         (f"{TENANT}/jrn/", f"{TENANT}/jrn/~", since.replace("pay_", "jrn_", 1) or "jrn_"),
