@@ -16,14 +16,14 @@ from typing import Any
 
 import msgspec
 
-from bench import environment, gates, imports, machine, provider, report
+from bench import environment, gates, imports, machine, page, provider, report, write_units
 from bench.comparators.postgres import Postgres
 from bench.course import DRIVER, ONE_CORE
 from bench.measuring import Measuring
 from bench.plan import FULL, QUICK, Plan
 from bench.processes import ROOT
 
-LATEST = ROOT / "bench" / "results" / "latest.json"
+LATEST = page.RESULTS
 
 
 def measure(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -52,6 +52,10 @@ def measure(plan: Plan, folder: Path) -> dict[str, Any]:
         measuring = Measuring(plan, folder, simulator, postgres, say)
         results |= measuring.one_core()
         results |= measuring.two_cores()
+        postgres.stop()
+        results |= measuring.histories()
+        say("write units")
+        results["write_units"] = write_units.measure(folder, simulator)
         results["persisted"] = {"wrong": measuring.wrong, "counted": measuring.counted}
     finally:
         postgres.stop()
@@ -80,7 +84,9 @@ def main(arguments: list[str]) -> int:
     results["gates"] = [verdict._asdict() for verdict in verdicts]
     target = given.results or (None if given.quick else LATEST)
     if target is not None:
-        target.write_bytes(msgspec.json.format(msgspec.json.encode(results, order="sorted"), indent=1) + b"\n")
+        target.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
+    if target == LATEST:
+        page.write()
     for table in (*report.tables(results), report.gates(verdicts)):
         print(report.as_text(table))
     for line in results["taken"]["reduced"]:

@@ -15,10 +15,13 @@ from bench.contestants.comparator import APPS, Comparator
 from bench.contestants.echo import Echo
 from bench.contestants.interlock import Interlock
 from bench.course import DRIVER, ONE_CORE, Contestant, Course, Lap
+from bench.histories.racing import race
 from bench.plan import Plan
 from bench.provider import INSTANT, USUAL, Provider
 
 Say = Callable[[str], None]
+TOGETHER = "interlock_together"
+"""Our platform on two cores with API and worker in one process, beside the one with two."""
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -130,10 +133,20 @@ class Measuring:
             }
         }
 
+    def histories(self) -> dict[str, Any]:
+        """Throughput on one core with more and more payments stored."""
+        self._place(ONE_CORE, DRIVER)
+        found, wrong = race(self.plan, self.folder, self.provider, self.say)
+        self.wrong += wrong
+        return {"histories": found}
+
     # -- parts of the phases --------------------------------------------------------------------------------------------
 
     def _contestants(self, cores_count: int, cores: frozenset[int]) -> Iterator[Any]:
-        yield Interlock(self.folder / f"interlock {cores_count}", self.provider, cores=cores)
+        apart = cores_count > 1
+        yield Interlock(self.folder / f"interlock {cores_count}", self.provider, cores=cores, worker_apart=apart)
+        if apart:
+            yield Interlock(self.folder / "interlock together", self.provider, cores=cores, name=TOGETHER)
         for name in APPS:
             yield Comparator(name, self.folder, self.postgres, self.provider, workers=cores_count, cores=cores)
 

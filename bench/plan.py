@@ -41,6 +41,7 @@ class Plan(NamedTuple):
             f"{self.rounds} rounds of {self.slice_s:g} s slices instead of {FULL.rounds} of {FULL.slice_s:g} s",
             f"latencies over {self.low_s:g} s and {self.busy_s:g} s in {self.latency_rounds} round"
             f" instead of {FULL.low_s:g} s and {FULL.busy_s:g} s in {FULL.latency_rounds}",
+            f"with the provider's usual time {self.usual_connections} requests under way instead of {FULL.usual_connections}",
             f"stored payments {sizes or 'none'} instead of {', '.join(f'{size:,}' for size in FULL.histories)}",
             "no plots, and the page is left alone",
         ]
@@ -68,13 +69,14 @@ QUICK = FULL._replace(
     quick=True,
     rounds=2,
     slice_s=1.5,
-    warmup_s=0.4,
-    durable_s=0.8,
-    low_s=4.0,
-    busy_s=2.5,
+    warmup_s=0.3,
+    durable_s=0.6,
+    low_s=3.0,
+    busy_s=2.0,
     latency_rounds=1,
-    usual_s=2.5,
+    usual_connections=256,
+    usual_s=2.0,
     histories=(1_000, 10_000),
-    history_rounds=3,
+    history_rounds=2,
     imports=2,
 )

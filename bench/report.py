@@ -11,6 +11,7 @@ Results = Mapping[str, Any]
 TITLES = {
     "echo": "uvicorn echo",
     "interlock": "Interlock",
+    "interlock_together": "Interlock, worker not apart",
     "asyncpg": "FastAPI + asyncpg + PostgreSQL",
     "sqlalchemy": "FastAPI + SQLAlchemy + httpx",
 }
@@ -150,10 +151,20 @@ def _durable(results: Results) -> Table:
 def _histories(results: Results) -> Table:
     found = results["histories"]
     rows = [
-        [f"{int(size):,}", ranged(one["per_s"]), ranged(one["of_smallest"]), number(one["bytes_per_payment"])]
-        for size, one in found["sizes"].items()
+        [
+            f"{int(size):,}",
+            ranged(one["per_s"]),
+            ranged(one["of_smallest"]),
+            number(one["cpu_us"]["median"]),
+            number(one["bytes_per_payment"]),
+        ]
+        for size, one in sorted(found["sizes"].items(), key=lambda each: int(each[0]))
     ]
-    return "Throughput with stored payments (one core)", ["stored", "payments/s", "of the smallest", "bytes each"], rows
+    return (
+        "Throughput with stored payments (one core)",
+        ["stored", "payments/s", "of the smallest", "CPU us", "disk bytes each"],
+        rows,
+    )
 
 
 def _write_units(results: Results) -> Table:

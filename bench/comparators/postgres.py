@@ -55,7 +55,9 @@ class Postgres:
         self.folder = Path(tempfile.mkdtemp(prefix="interlock-bench-pg-"))
         if self._user is not None:
             os.chown(self.folder, self._user, -1)
-        self._run("initdb", "-D", str(self.folder / "data"), "-U", "bench", "-A", "trust", "-E", "UTF8", "--locale=C")
+        self._run(
+            "initdb", "-N", "-D", str(self.folder / "data"), "-U", "bench", "-A", "trust", "-E", "UTF8", "--locale=C"
+        )
         command = [str(find("postgres")), "-D", str(self.folder / "data"), "-k", str(self.folder)]
         for name, value in SETTINGS.items():
             command += ["-c", f"{name}={value}"]
@@ -86,7 +88,7 @@ class Postgres:
         return self._child.pids
 
     def stop(self) -> None:
-        self._child.stop(signal.SIGINT)
+        self._child.stop(signal.SIGQUIT)  # at once: nobody needs its files
         self._child.log.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench import processes
 from bench.provider import NAME, Provider
-from interlock.bootstrap import QUEUES, keep_credential, open_storage
+from interlock.bootstrap import QUEUES, Storage, keep_credential, open_storage
 from interlock.config import PREFIX, Settings
 from interlock.entrypoints.worker import EVENTS_TOPIC, RELAY_POSITION
 
@@ -28,7 +28,16 @@ class NotCaughtUp(Exception):
 
 
 class Interlock:
-    def __init__(self, folder: Path, provider: Provider, *, cores: frozenset[int], name: str = "interlock") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        provider: Provider,
+        *,
+        cores: frozenset[int],
+        name: str = "interlock",
+        worker_apart: bool = False,
+    ) -> None:
+        """`worker_apart`: the worker in a process of its own, as it would run on more than one core."""
         self.name = name
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -36,7 +45,7 @@ class Interlock:
         ready_file = folder / "ready.json"
         ready_file.unlink(missing_ok=True)
         command = [sys.executable, "-m", "interlock.entrypoints.cli", "up", "--data", str(folder), "--port", "0"]
-        command += ["--no-simulator"]
+        command += ["--no-simulator", *(["--worker-apart"] if worker_apart else [])]
         self._child = processes.start(
             command, log=folder / "output.log", cores=cores, environment=_environment(provider)
         )
@@ -90,18 +99,26 @@ def _fetch_token(ready: dict[str, Any]) -> str:
 
 
 async def _catch_up(folder: Path) -> float:
-    began = time.monotonic()
     with Path("/dev/null").open("wb") as nowhere:
         storage = open_storage(Settings(data=str(folder)), log=nowhere)
         try:
-            while time.monotonic() < began + CATCH_UP_S:
-                position = await storage.store.get(RELAY_POSITION)
-                behind = position is None or bool(await storage.feed.read(after=position.value.decode(), limit=1))
-                lags = [await storage.bus.lag(EVENTS_TOPIC, group=group) for group in GROUPS]
-                waiting = [await storage.queue.depth(queue.name) for queue in QUEUES]
-                if not behind and not any(lags) and not any(one.ready + one.leased for one in waiting):
-                    return time.monotonic() - began
-                await asyncio.sleep(LOOK_EVERY_S)
+            return await wait_until_caught_up(storage)
         finally:
             await storage.close()
+
+
+async def wait_until_caught_up(storage: Storage) -> float:
+    """Return once the relay has published all there is and every consumer has passed it; how many seconds that took.
+
+    Raises NotCaughtUp. Reads beside whatever runs on the folder, and writes nothing.
+    """
+    began = time.monotonic()
+    while time.monotonic() < began + CATCH_UP_S:
+        position = await storage.store.get(RELAY_POSITION)
+        behind = position is None or bool(await storage.feed.read(after=position.value.decode(), limit=1))
+        lags = [await storage.bus.lag(EVENTS_TOPIC, group=group) for group in GROUPS]
+        waiting = [await storage.queue.depth(queue.name) for queue in QUEUES]
+        if not behind and not any(lags) and not any(one.ready + one.leased for one in waiting):
+            return time.monotonic() - began
+        await asyncio.sleep(LOOK_EVERY_S)
     raise NotCaughtUp(f"after {CATCH_UP_S:g} s: relay behind {behind}, consumers {lags}")
