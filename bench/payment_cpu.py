@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import base64
 import cProfile
-import gc
 import multiprocessing
 import pstats
 import re
@@ -34,6 +33,7 @@ from interlock.config import ProviderSettings, Settings
 from interlock.core.access.commands import CreateClient
 from interlock.core.access.handlers import create_client, ensure_signing_key
 from interlock.entrypoints import worker
+from interlock.entrypoints.garbage import settle
 from interlock.entrypoints.http.api import api
 from interlock.entrypoints.http.server import HttpServer
 
@@ -73,11 +73,11 @@ async def serve(pipe: Any, folder: Path, part: str, profile: str) -> None:
             loops = loops[-1:]  # of all loops the gauges alone
         work = asyncio.create_task(worker.run(loops, stop=stop, clock=storage.clock, telemetry=storage.telemetry))
         async with HttpServer(api(platform), port=port):
+            settle()
             pipe.send((port, made.client.id, made.secret.reveal()))
             await asyncio.to_thread(pipe.recv)
             if part == "all":
                 await caught_up(platform)
-            gc.collect()
             profiler = cProfile.Profile()
             if profile:
                 profiler.enable()

@@ -28,6 +28,7 @@ from interlock.core.kernel.secrets import Secret
 from interlock.entrypoints import worker
 from interlock.entrypoints.children import Simulated, keep_worker, simulator_beside
 from interlock.entrypoints.folder import LOG_FILE, READY_FILE, DataInUse, Ready, Role, held, remove, write_private
+from interlock.entrypoints.garbage import settle
 from interlock.entrypoints.http.api import api, worker_api
 from interlock.entrypoints.http.server import HttpServer
 
@@ -103,6 +104,7 @@ async def run_worker(
                     server = HttpServer(worker_api(platform), host=settings.host, port=port)
                     url = f"http://{settings.host}:{await running.enter_async_context(server)}"
                 await running.enter_async_context(_working(platform, stop))
+                settle()
                 storage.telemetry.info("worker.started")
                 if on_ready is not None:
                     on_ready(url)
@@ -180,6 +182,7 @@ async def _serve(
             )
             for ready_file in ready_files:
                 write_private(ready_file, msgspec.json.format(msgspec.json.encode(ready)))
+            settle()
             storage.telemetry.info("platform.started", port=port)
             if on_ready is not None:
                 on_ready(ready)
