@@ -1,4 +1,8 @@
-"""Joins the parts: the only file that names every adapter."""
+"""Joins the parts: the only file that names every adapter.
+
+What takes long to load, clients of HTTP and cryptography, is imported where it is made: importing this module costs a
+process little, and `open_platform` has loaded all of it before the first request.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,12 @@ import random
 import secrets as randomness
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from interlock.backends.local.blobs import FileBlobs
 from interlock.backends.local.clock import SystemClock
 from interlock.backends.local.ids import SystemIds
 from interlock.backends.local.secrets import FileSecrets
-from interlock.backends.outbound.sender import AiohttpWebhookSender
 from interlock.backends.sqlite import bus as sqlite_bus
 from interlock.backends.sqlite import queue as sqlite_queue
 from interlock.backends.sqlite import store as sqlite_store
@@ -24,8 +27,6 @@ from interlock.backends.sqlite.documents import schema as documents_schema
 from interlock.backends.sqlite.queue import SqliteQueue
 from interlock.backends.sqlite.store import SqliteFeed, SqliteStore
 from interlock.backends.telemetry import PlatformTelemetry
-from interlock.backends.tokens.jose import JoseKeys
-from interlock.backends.tokens.signatures import JoseAssertions, JoseTokens
 from interlock.config import ProviderSettings, Settings
 from interlock.core.access.callers import Callers
 from interlock.core.access.claims import OwnIssuer
@@ -58,6 +59,9 @@ from interlock.providers.protocol import Provider
 from interlock.providers.reader import NotificationReader, credential
 from interlock.providers.simulator import SimulatorProvider
 from interlock.providers.stripe import StripeProvider
+
+if TYPE_CHECKING:
+    from interlock.backends.tokens.signatures import JoseTokens
 
 DATABASE_FILE = "interlock.db"
 SECRETS_FILE = "secrets.json"
@@ -186,6 +190,8 @@ async def open_platform(settings: Settings, storage: Storage, *, issuer: str) ->
             attempt_ms=round(settings.attempt_deadline_s * 1000), action_ms=round(settings.action_deadline_s * 1000)
         ),
     )
+    from interlock.backends.outbound.sender import AiohttpWebhookSender
+
     sender = AiohttpWebhookSender(clock=clock, allow_loopback=settings.webhook_allow_loopback)
     access, tokens = _access(settings, storage, issuer)
     return Platform(
@@ -233,6 +239,9 @@ def access_of(settings: Settings, storage: Storage, *, issuer: str) -> Access:
 
 
 def _access(settings: Settings, storage: Storage, issuer: str) -> tuple[Access, JoseTokens]:
+    from interlock.backends.tokens.jose import JoseKeys
+    from interlock.backends.tokens.signatures import JoseAssertions, JoseTokens
+
     external = settings.external_issuer
     tokens = JoseTokens(
         storage.secrets,

@@ -38,8 +38,8 @@ class Watched:
 
     def spans(self, trace_id: str) -> list[Any]:
         assert self.telemetry is not None
-        assert self.telemetry._provider is not None
-        self.telemetry._provider.force_flush()
+        assert self.telemetry._recorder is not None
+        self.telemetry._recorder.flush()
         return [one for one in self.exporter.get_finished_spans() if f"{one.context.trace_id:032x}" == trace_id]
 
     def lines(self, trace_id: str) -> list[Any]:

@@ -1,50 +1,30 @@
-"""The telemetry port on structlog, prometheus-client and OpenTelemetry."""
+"""The telemetry port: lines of JSON, prometheus-client, OpenTelemetry."""
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
-from typing import Any, BinaryIO
+import time
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import msgspec
-import structlog
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from interlock.backends.telemetry.traceparent import Place, parsed, written
 from interlock.backends.telemetry.vocabulary import LATENCY_BUCKETS, LOG_FIELDS, METRICS
-from interlock.core.kernel.telemetry import Field, Span
+from interlock.core.kernel.clock import rfc3339
+from interlock.core.kernel.telemetry import Field
 
-_OWN_FIELDS = frozenset({"event", "trace_id"})
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from interlock.backends.telemetry.recording import Recorder
+
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_current: ContextVar[_Here | None] = ContextVar("interlock_span", default=None)
-
-
-class _Here:
-    """Where in which trace this task is; `recorded` only when the trace is sampled."""
-
-    __slots__ = ("recorded", "span_id", "trace_id")
-
-    def __init__(self, trace_id: int, span_id: int, recorded: Any | None) -> None:
-        self.trace_id = trace_id
-        self.span_id = span_id
-        self.recorded = recorded
-
-    def set(self, **attributes: Field) -> None:
-        if self.recorded is not None:
-            for name, value in attributes.items():
-                if value is not None:
-                    self.recorded.set_attribute(name, value)
-
-    @property
-    def traceparent(self) -> str:
-        return f"00-{self.trace_id:032x}-{self.span_id:016x}-{'01' if self.recorded is not None else '00'}"
+_FIELDS = LOG_FIELDS | {"trace_id"}
+_encode = msgspec.json.Encoder().encode
 
 
 class PlatformTelemetry:
@@ -59,44 +39,40 @@ class PlatformTelemetry:
         otlp_endpoint: str = "",
         exporter: SpanExporter | None = None,
     ) -> None:
-        self._log = structlog.wrap_logger(
-            structlog.BytesLogger(stream if stream is not None else sys.stdout.buffer),
-            processors=[
-                self._keep_listed,
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.JSONRenderer(serializer=_encode),
-            ],
-            wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-            cache_logger_on_first_use=True,
-        )
+        self._stream = stream if stream is not None else sys.stdout.buffer
+        self._least = _LEVELS[level]
         self.registry = CollectorRegistry()
         self._metrics = {name: self._metric(name) for name in METRICS}
         self._children: dict[tuple[str, ...], Any] = {}
         self._sample_ratio = sample_ratio
-        self._provider = _tracer_provider(exporter, otlp_endpoint)
-        self._tracer = self._provider.get_tracer("interlock") if self._provider else None
+        self._recorder = _recorder(exporter, otlp_endpoint)
 
     # -- logs ---------------------------------------------------------------------------------------------------
 
     def info(self, event: str, **fields: Field) -> None:
-        self._log.info(event, **fields)
+        self._write("info", event, fields)
 
     def warning(self, event: str, **fields: Field) -> None:
-        self._log.warning(event, **fields)
+        self._write("warning", event, fields)
 
     def error(self, event: str, **fields: Field) -> None:
-        self._log.error(event, **fields)
+        self._write("error", event, fields)
         self.count("interlock_alarms_total", event=event)
 
-    def _keep_listed(self, _logger: Any, _method: str, line: Any) -> Any:
-        for name in [name for name in line if name not in _OWN_FIELDS and name not in LOG_FIELDS]:
-            del line[name]
-            self._dropped()
+    def _write(self, level: str, event: str, fields: dict[str, Field]) -> None:
+        if _LEVELS[level] < self._least:
+            return
+        line: dict[str, Field] = {"timestamp": rfc3339(time.time_ns() // 1_000_000), "level": level, "event": event}
+        for name, value in fields.items():
+            if name in _FIELDS:
+                line[name] = value
+            else:
+                self._dropped()
         if "trace_id" not in line:
             here = _current.get()
-            line["trace_id"] = f"{here.trace_id:032x}" if here is not None else ""
-        return line
+            line["trace_id"] = f"{here.place.trace_id:032x}" if here is not None else ""
+        self._stream.write(_encode(line) + b"\n")
+        self._stream.flush()
 
     # -- metrics ------------------------------------------------------------------------------------------------
 
@@ -143,72 +119,67 @@ class PlatformTelemetry:
 
     # -- traces -------------------------------------------------------------------------------------------------
 
-    def span(
-        self, name: str, *, parent: str = "", links: tuple[str, ...] = (), **attributes: Field
-    ) -> AbstractContextManager[Span]:
-        return self._span(name, parent, links, attributes)
-
-    @contextmanager
-    def _span(self, name: str, parent: str, links: tuple[str, ...], attributes: dict[str, Field]) -> Iterator[Span]:
-        here = self._enter(name, parent, links)
-        here.set(**attributes)
-        token = _current.set(here)
-        try:
-            yield here
-        except BaseException as error:
-            if here.recorded is not None:
-                here.recorded.record_exception(error)
-            raise
-        finally:
-            _current.reset(token)
-            if here.recorded is not None:
-                here.recorded.end()
-
-    def _enter(self, name: str, parent: str, links: tuple[str, ...]) -> _Here:
+    def span(self, name: str, *, parent: str = "", links: tuple[str, ...] = (), **attributes: Field) -> PlatformSpan:
+        """A span that begins here and ends with the `with` block."""
         around = _current.get()
-        above = _parsed(parent)
-        if above is None and around is not None:
-            above = (around.trace_id, around.span_id, around.recorded is not None)
-        trace_id = above[0] if above else random.getrandbits(128) or 1
-        sampled = above[2] if above else random.random() < self._sample_ratio  # noqa: S311
-        if not sampled or self._tracer is None:
-            return _Here(trace_id, random.getrandbits(64) or 1, None)
-        context = set_span_in_context(NonRecordingSpan(_context(*above))) if above else None
-        linked = [Link(_context(*found)) for link in links if (found := _parsed(link)) is not None]
-        recorded = self._tracer.start_span(name, context=context, links=linked)
-        context_of = recorded.get_span_context()
-        return _Here(context_of.trace_id, context_of.span_id, recorded)
+        above = parsed(parent) or (around.place if around is not None else None)
+        trace_id = above.trace_id if above else random.getrandbits(128) or 1
+        sampled = above.sampled if above else random.random() < self._sample_ratio  # noqa: S311
+        if not sampled or self._recorder is None:
+            return PlatformSpan(Place(trace_id, random.getrandbits(64) or 1, False), None)
+        recorded = self._recorder.start(name, above, [place for link in links if (place := parsed(link)) is not None])
+        context = recorded.get_span_context()
+        span = PlatformSpan(Place(context.trace_id, context.span_id, True), recorded)
+        span.set(**attributes)
+        return span
 
     def close(self) -> None:
         """Send what is left."""
-        if self._provider is not None:
-            self._provider.shutdown()
+        if self._recorder is not None:
+            self._recorder.close()
 
 
-def _tracer_provider(exporter: SpanExporter | None, otlp_endpoint: str) -> TracerProvider | None:
-    if exporter is None and otlp_endpoint:
-        exporter = OTLPSpanExporter(endpoint=otlp_endpoint)
-    if exporter is None:
+class PlatformSpan:
+    """Where in which trace a task is; `recorded` only when the trace is sampled."""
+
+    __slots__ = ("_before", "_recorded", "place")
+
+    def __init__(self, place: Place, recorded: Any | None) -> None:
+        self.place = place
+        self._recorded = recorded
+        self._before: Token[PlatformSpan | None] | None = None
+
+    def __enter__(self) -> Self:
+        self._before = _current.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._before is not None
+        _current.reset(self._before)
+        if self._recorded is not None:
+            if error is not None:
+                self._recorded.record_exception(error)
+            self._recorded.end()
+
+    def set(self, **attributes: Field) -> None:
+        if self._recorded is not None:
+            for name, value in attributes.items():
+                if value is not None:
+                    self._recorded.set_attribute(name, value)
+
+    @property
+    def traceparent(self) -> str:
+        return written(self.place)
+
+
+_current: ContextVar[PlatformSpan | None] = ContextVar("interlock_span", default=None)
+
+
+def _recorder(exporter: SpanExporter | None, otlp_endpoint: str) -> Recorder | None:
+    if exporter is None and not otlp_endpoint:
         return None
-    provider = TracerProvider(resource=Resource.create({"service.name": "interlock"}), shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
-    return provider
+    from interlock.backends.telemetry.recording import Recorder, otlp  # heavy, and seldom needed
 
-
-def _parsed(traceparent: str) -> tuple[int, int, bool] | None:
-    parts = traceparent.split("-")
-    if len(parts) != 4 or len(parts[1]) != 32 or len(parts[2]) != 16:
-        return None
-    try:
-        trace_id, span_id, flags = int(parts[1], 16), int(parts[2], 16), int(parts[3], 16)
-    except ValueError:
-        return None
-    return (trace_id, span_id, bool(flags & 1)) if trace_id and span_id else None
-
-
-def _context(trace_id: int, span_id: int, sampled: bool) -> SpanContext:
-    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED if sampled else 0))
-
-
-def _encode(line: Any, **_: Any) -> bytes:
-    return msgspec.json.encode(line)
+    return Recorder(exporter or otlp(otlp_endpoint))

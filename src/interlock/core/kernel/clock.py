@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 Millis = int
@@ -29,6 +30,7 @@ class Clock(Protocol):
         """Wait; zero yields to other tasks once."""
 
 
+@lru_cache(maxsize=1_024)  # the instants of a payment are few, and each is shown many times
 def rfc3339(at: Millis) -> str:
     """`at` as RFC 3339 UTC with milliseconds, e.g. 2026-11-21T08:00:00.000Z."""
     return (_EPOCH + timedelta(milliseconds=at)).isoformat(timespec="milliseconds")[:-6] + "Z"
