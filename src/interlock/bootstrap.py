@@ -34,7 +34,7 @@ from interlock.core.access.model import ExternalIssuer
 from interlock.core.access.ports import Access
 from interlock.core.access.rates import RateLimit, RateLimiter
 from interlock.core.kernel.blobs import Blobs
-from interlock.core.kernel.bus import Bus, Prunes
+from interlock.core.kernel.bus import Bus, Forwards, Prunes
 from interlock.core.kernel.clock import Clock
 from interlock.core.kernel.documents import Documents
 from interlock.core.kernel.feed import Feed
@@ -93,6 +93,8 @@ class Storage(NamedTuple):
     expiring: DropsExpired
     pruning: Prunes
     leases: EndsLeases
+    forwarding: Forwards | None = None
+    """The bus, if it can point at events."""
 
     async def close(self) -> None:
         await self.database.close()
@@ -155,6 +157,7 @@ def open_storage(settings: Settings, *, log: BinaryIO | None = None, shared: boo
         secrets=FileSecrets(folder / SECRETS_FILE),
         expiring=store,
         pruning=bus,
+        forwarding=bus,
         leases=queue,
     )
 

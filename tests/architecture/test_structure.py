@@ -77,6 +77,7 @@ NOT_UNDER_CONTRACT = {
     "Subscription": "what a Bus gives out: its contract is in the Bus's",
     "Prunes": "an optional ability of a Bus, in the Bus's contract",
     "EndsLeases": "an optional ability of a Queue: tests/contracts/test_queue_leases.py",
+    "Forwards": "an optional ability of a Bus: tests/contracts/test_forwarding.py",
     "DropsExpired": "an optional ability of a Store, in the Store's contract",
     "Telemetry": "one adapter, with tests of its own: tests/backends/telemetry",
     "Span": "what a Telemetry gives out",

@@ -19,24 +19,60 @@ def sharing(name: str, old: str, new: str, test: str) -> Breakage:
     return Breakage(f"sqlite bus: {name}", "backends/sqlite/sharing.py", old, new, test, "sqlite")
 
 
+def forwarding(name: str, old: str, new: str, test: str) -> Breakage:
+    return Breakage(
+        f"sqlite bus: {name}", "backends/sqlite/bus.py", old, new, f"test_forwarding.py::test_{test}", "sqlite"
+    )
+
+
 BREAKAGES = (
     # -- SQLite
+    forwarding(
+        "an event is forwarded to the partition of its row",
+        '(_partition_of(key), "", "", "", seq)',
+        '(seq % PARTITIONS, "", "", "", seq)',
+        "forwarded_events_are_received_as_if_they_had_been_published",
+    ),
+    forwarding(
+        "a forwarded event has no id",
+        "return BusMessage(id_of(body), aggregate, body)",
+        "return BusMessage(message_id, aggregate, body)",
+        "forwarded_events_are_received_as_if_they_had_been_published",
+    ),
+    forwarding(
+        "forwarding ends one event too late",
+        "return position_of(events[-1][0])",
+        "return position_of(events[-1][0] + 1)",
+        "position_returned_is_the_feeds_and_nothing_behind_it_is_left_out",
+    ),
+    forwarding(
+        "forwarding begins with the event at the position",
+        "FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
+        "FROM events WHERE seq >= ? ORDER BY seq LIMIT ?",
+        "nothing_behind_the_position_is_none_and_publishes_nothing",
+    ),
+    forwarding(
+        "copies are taken for events",
+        "LEFT JOIN events ON seq = value",
+        "JOIN events ON seq = value",
+        "forwarded_and_published_messages_keep_their_order_per_key",
+    ),
     sqlite(
         "keys go to partitions by a hash that differs between processes",
-        "crc32(m.key.encode()) % PARTITIONS",
-        "hash(m.key) % PARTITIONS",
+        "crc32(key.encode()) % PARTITIONS",
+        "hash(key) % PARTITIONS",
         f"{BUS}partition_of_a_key_stays_the_same_over_releases",
     ),
     sqlite(
         "messages go to partitions in turn",
-        "crc32(m.key.encode()) % PARTITIONS",
-        "crc32(m.id.encode()) % PARTITIONS",
+        "_partition_of(m.key)",
+        "_partition_of(m.id)",
         f"{BUS}one_key_is_always_in_one_partition_and_keys_spread_over_eight",
     ),
     sqlite(
         "everything goes to one partition",
-        "crc32(m.key.encode()) % PARTITIONS",
-        "0 * crc32(m.key.encode())",
+        "crc32(key.encode()) % PARTITIONS",
+        "0 * crc32(key.encode())",
         f"{BUS}one_key_is_always_in_one_partition_and_keys_spread_over_eight",
     ),
     sqlite(
@@ -53,8 +89,8 @@ BREAKAGES = (
     ),
     sqlite(
         "publish wakes nobody",
-        "if rows:\n            await self._database.write(job, wakes=_waking(topic))",
-        "if rows:\n            await self._database.write(job)",
+        "rows=rows)\n        await self._database.write(job, wakes=_waking(topic))",
+        "rows=rows)\n        await self._database.write(job)",
         f"{BUS}receive_waits_for_the_first_record_and_returns_at_once_when_it_is_published",
     ),
     sqlite(

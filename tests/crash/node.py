@@ -29,7 +29,7 @@ from interlock.providers.transport import HttpTransport
 
 WATCHED = (
     (SqliteStore, "commit"),
-    (SqliteBus, "publish"),
+    (SqliteBus, "forward"),
     (SqliteQueue, "send"),
     (SqliteQueue, "ack"),
     (SqliteDocuments, "upsert"),

@@ -511,6 +511,7 @@ def platform_of(world):
         documents=world.documents,
         expiring=world.store,
         pruning=world.bus,
+        forwarding=None,
     )
     return SimpleNamespace(
         storage=storage,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from interlock.bootstrap import QUEUES, Platform, Storage
-from interlock.core.kernel.bus import Bus, BusMessage, BusRecord, Prunes, Subscription
+from interlock.core.kernel.bus import Bus, BusMessage, BusRecord, Forwards, Prunes, Subscription
 from interlock.core.kernel.clock import MINUTE, Clock, Millis
 from interlock.core.kernel.errors import InterlockError, WriteConflict
 from interlock.core.kernel.events import Event, decode_event, encode_event
@@ -36,6 +36,7 @@ from interlock.core.webhooks.ports import QUEUE as WEBHOOKS
 EVENTS_TOPIC = "events"
 RELAY_POSITION = Key("relay/events", "position")
 BATCH = 200
+EVENTS_REMEMBERED = 10 * BATCH
 PAUSE_AFTER_ERROR_S = 1.0
 SWEEPS_AT_ONCE = 16
 DRAIN_S = 2.0
@@ -93,10 +94,14 @@ async def take_over(storage: Storage) -> None:
 class Relay:
     """Feed -> bus. The position is kept in the store; between publishing and keeping it a crash publishes twice."""
 
-    def __init__(self, store: Store, feed: Feed, bus: Bus, *, wait_s: float = 0.5) -> None:
+    def __init__(
+        self, store: Store, feed: Feed, bus: Bus, *, forwarding: Forwards | None = None, wait_s: float = 0.5
+    ) -> None:
+        """`forwarding`: the bus itself, if it can point at events instead of taking copies."""
         self._store = store
         self._feed = feed
         self._bus = bus
+        self._forwarding = forwarding
         self._wait_s = wait_s
         self._position: str | None = None
         self._version = ABSENT
@@ -105,21 +110,29 @@ class Relay:
         if self._position is None:
             item = await self._store.get(RELAY_POSITION)
             self._position, self._version = (item.value.decode(), item.version) if item else (START, ABSENT)
-        records = await self._feed.read(after=self._position, limit=BATCH)
-        if not records:
+        position = await self._publish(self._position)
+        if position is None:
             await self._feed.wait(after=self._position, timeout_s=self._wait_s)
             return
-        await self._bus.publish(
-            EVENTS_TOPIC,
-            [BusMessage(record.event.id, record.event.aggregate, encode_event(record.event)) for record in records],
-        )
-        position = records[-1].position
         try:
             await self._store.commit([Put(RELAY_POSITION, position.encode(), self._version)])
         except WriteConflict:
             self._position = None  # another relay runs: take its position up
             return
         self._position, self._version = position, self._version + 1
+
+    async def _publish(self, after: str) -> str | None:
+        """The next events; the position behind them, None if there are none."""
+        if self._forwarding is not None:
+            return await self._forwarding.forward(EVENTS_TOPIC, after=after, limit=BATCH)
+        records = await self._feed.read(after=after, limit=BATCH)
+        if not records:
+            return None
+        await self._bus.publish(
+            EVENTS_TOPIC,
+            [BusMessage(record.event.id, record.event.aggregate, encode_event(record.event)) for record in records],
+        )
+        return records[-1].position
 
 
 class Consumer:
@@ -250,29 +263,53 @@ def _raise_worst(errors: Sequence[Exception]) -> None:
         raise min(errors, key=lambda error: isinstance(error, InterlockError))
 
 
-def _readable(records: Sequence[BusRecord], telemetry: Telemetry) -> list[Event]:
-    """The events of a batch. What is none is passed over, seen, and blocks nobody behind it."""
-    events: list[Event] = []
-    for record in records:
-        try:
-            events.append(decode_event(record.message.value))
-        except msgspec.MsgspecError:
-            telemetry.error("worker.event_unreadable", event_id=record.message.id)
-    return events
+async def _together(work: Sequence[Awaitable[Any]]) -> None:
+    """All at once, so that they share commits; raises when all have ended."""
+    outcomes = await asyncio.gather(*work, return_exceptions=True)
+    _raise_worst([outcome for outcome in outcomes if isinstance(outcome, Exception)])
+
+
+class EventReader:
+    """Events of bus messages, decoded once for all groups of this process: they read the same ones within moments."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._known: dict[str, Event] = {}
+
+    def decode(self, message: BusMessage) -> Event:
+        """Raises MsgspecError."""
+        event = self._known.get(message.id)
+        if event is None:
+            event = decode_event(message.value)
+            if len(self._known) >= EVENTS_REMEMBERED:
+                self._known.clear()
+            self._known[event.id] = event
+        return event
+
+    def readable(self, records: Sequence[BusRecord]) -> list[Event]:
+        """The events of a batch. What is none is passed over, seen, and blocks nobody behind it."""
+        events: list[Event] = []
+        for record in records:
+            try:
+                events.append(self.decode(record.message))
+            except msgspec.MsgspecError:
+                self._telemetry.error("worker.event_unreadable", event_id=record.message.id)
+        return events
 
 
 def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
     """Everything one node does by itself. `member` names the node within the consumer groups."""
     storage, webhooks, notifications = platform.storage, platform.webhooks, platform.notifications
 
+    reader = EventReader(storage.telemetry)
+
     async def project(records: list[BusRecord]) -> None:
-        events = _readable(records, storage.telemetry)
-        await project_payments(storage.documents, events)
-        await project_journals(storage.documents, events)
-        await project_events(storage.documents, events)
+        events = reader.readable(records)
+        projections = (project_payments, project_journals, project_events)
+        await _together([project(storage.documents, events) for project in projections])
 
     async def note(records: list[BusRecord]) -> None:
-        for event in _readable(records, storage.telemetry):
+        for event in reader.readable(records):
             provider = provider_of(event) or "none"
             storage.telemetry.count("interlock_payment_events_total", type=event.type, provider=provider)
             storage.telemetry.info(
@@ -285,12 +322,12 @@ def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
             )
 
     async def fold(records: list[BusRecord]) -> None:
-        folded = await fold_records(storage.store, records)
+        folded = await fold_records(storage.store, records, decode=reader.decode, together=_together)
         for refused in folded.refused:
             storage.telemetry.error("ledger.journal_refused", event_id=refused.event, reason=refused.why)
 
     async def tell(records: list[BusRecord]) -> None:
-        await consume_for_webhooks(webhooks, records)
+        await consume_for_webhooks(webhooks, records, decode=reader.decode)
 
     groups = {"read_models": project, "ledger_balances": fold, "webhooks": tell, "log": note}
     consumers = {
@@ -303,7 +340,7 @@ def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
         WEBHOOKS: QueueWorker(storage.queue, WEBHOOKS, lambda message: deliver(webhooks, message), at_once=64),
     }
     return (
-        Loop("relay", Relay(storage.store, storage.feed, storage.bus).step),
+        Loop("relay", Relay(storage.store, storage.feed, storage.bus, forwarding=storage.forwarding).step),
         *(Loop(f"consumer.{group}", consumer.step, consumer.close) for group, consumer in consumers.items()),
         *(Loop(f"queue.{name}", queue.step, queue.close) for name, queue in queues.items()),
         Loop("sweeper", Sweeper(platform.payments, interval_s=platform.settings.sweep_interval_s).step),

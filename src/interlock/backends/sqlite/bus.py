@@ -1,4 +1,8 @@
-"""Topics in tables. Members of one group may live in several processes; `sharing` says who holds which partitions."""
+"""Topics in tables. Members of one group may live in several processes; `sharing` says who holds which partitions.
+
+A message is a copy of what was published, or points at one of the store's events (`forward`): those are never deleted, and
+a copy of each would be the larger part of all that is written.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,10 @@ import msgspec
 
 from interlock.backends.sqlite.database import Database
 from interlock.backends.sqlite.sharing import Member, Plan, Self, View, plan_share
+from interlock.backends.sqlite.store import EVENTS_SCHEMA, position_of, seq_of
 from interlock.core.kernel.bus import BusMessage, BusRecord
 from interlock.core.kernel.clock import Clock, Millis
+from interlock.core.kernel.events import id_of
 
 PARTITIONS = 8
 POLL_S = 0.25
@@ -23,7 +29,9 @@ PRUNED_PER_COMMIT_MAX = 5_000
 _OFFSET_BITS = 40
 """A message's row number is its topic, its partition and its offset: reading a partition is reading one run of rows."""
 
-SCHEMA = """
+SCHEMA = (
+    EVENTS_SCHEMA
+    + """
 CREATE TABLE IF NOT EXISTS bus_topics (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS bus_partitions (
     topic INTEGER NOT NULL, partition INTEGER NOT NULL, first INTEGER NOT NULL, next INTEGER NOT NULL,
@@ -35,7 +43,7 @@ CREATE TABLE IF NOT EXISTS bus_messages (
     id TEXT NOT NULL,
     key TEXT NOT NULL,
     headers TEXT NOT NULL,
-    value BLOB NOT NULL
+    value BLOB NOT NULL -- a number instead of bytes: that row of `events`, which has id and key as well
 );
 CREATE TABLE IF NOT EXISTS bus_groups (
     number INTEGER PRIMARY KEY, topic INTEGER NOT NULL, name TEXT NOT NULL, sessions INTEGER NOT NULL,
@@ -50,11 +58,13 @@ CREATE TABLE IF NOT EXISTS bus_claims (
     PRIMARY KEY (consumers, partition)
 ) WITHOUT ROWID;
 """
+)
 
 _FETCH = (
-    "SELECT position, id, key, headers, value FROM bus_messages"
+    "SELECT position, id, key, headers, value, aggregate, body FROM bus_messages LEFT JOIN events ON seq = value"
     " WHERE position >= ? AND position < ? ORDER BY position LIMIT ?"
 )
+_FORWARDED = "SELECT seq, aggregate FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
 _LAG = """
 SELECT coalesce(sum(p.next - coalesce(c.committed, p.first)), 0)
 FROM bus_topics AS t JOIN bus_partitions AS p ON p.topic = t.number
@@ -80,10 +90,9 @@ class SqliteBus:
         self._member_lease_ms = round(member_lease_s * 1_000)
 
     async def publish(self, topic: str, messages: Sequence[BusMessage]) -> None:
-        now = self._clock.now()
         rows = [
             (
-                crc32(m.key.encode()) % PARTITIONS,
+                _partition_of(m.key),
                 m.id,
                 m.key,
                 _encode_headers(m.headers).decode() if m.headers else "",
@@ -91,23 +100,22 @@ class SqliteBus:
             )
             for m in messages
         ]
-
-        def job(db: Connection) -> None:
-            number = _topic_number(db, topic)
-            before = _next_offsets(db, number)
-            offsets = list(before)
-            placed: list[tuple[Any, ...]] = []
-            for partition, *rest in rows:
-                placed.append((_position(number, partition, offsets[partition]), now, *rest))
-                offsets[partition] += 1
-            db.executemany("INSERT INTO bus_messages VALUES (?, ?, ?, ?, ?, ?)", placed)
-            db.executemany(
-                "UPDATE bus_partitions SET next = ? WHERE topic = ? AND partition = ?",
-                [(offsets[p], number, p) for p in range(PARTITIONS) if offsets[p] != before[p]],
-            )
-
         if rows:
-            await self._database.write(job, wakes=_waking(topic))
+            await self._append(topic, rows)
+
+    async def forward(self, topic: str, *, after: str, limit: int = 100) -> str | None:
+        behind = seq_of(after)
+        events = self._database.read(lambda db: db.execute(_FORWARDED, (behind, limit)).fetchall())
+        if not events:
+            return None
+        rows = [(_partition_of(key), "", "", "", seq) for seq, key in events]
+        await self._append(topic, rows)
+        return position_of(events[-1][0])
+
+    async def _append(self, topic: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Messages as partition, id, key, headers and value."""
+        job = partial(_place, topic=topic, now=self._clock.now(), rows=rows)
+        await self._database.write(job, wakes=_waking(topic))
 
     async def subscribe(self, topic: str, *, group: str, member: str) -> SqliteSubscription:
         def job(db: Connection) -> tuple[int, int, int]:
@@ -266,16 +274,35 @@ class SqliteSubscription:
                 continue
             base = _position(self._place.number, number, 0)
             rows = db.execute(_FETCH, (base + start, base + view.next[number], limit - len(records))).fetchall()
-            records += [
-                BusRecord(
-                    number,
-                    position - base,
-                    BusMessage(message_id, key, value, _decode_headers(headers) if headers else {}),
-                )
-                for position, message_id, key, headers, value in rows
-            ]
+            records += [BusRecord(number, row[0] - base, _message(row)) for row in rows]
             self._received[number] = start + len(rows)
         return records
+
+
+def _place(db: Connection, *, topic: str, now: Millis, rows: Sequence[tuple[Any, ...]]) -> None:
+    number = _topic_number(db, topic)
+    before = _next_offsets(db, number)
+    offsets = list(before)
+    placed: list[tuple[Any, ...]] = []
+    for to, *rest in rows:
+        placed.append((_position(number, to, offsets[to]), now, *rest))
+        offsets[to] += 1
+    db.executemany("INSERT INTO bus_messages VALUES (?, ?, ?, ?, ?, ?)", placed)
+    db.executemany(
+        "UPDATE bus_partitions SET next = ? WHERE topic = ? AND partition = ?",
+        [(offsets[p], number, p) for p in range(PARTITIONS) if offsets[p] != before[p]],
+    )
+
+
+def _message(row: tuple[Any, ...]) -> BusMessage:
+    _, message_id, key, headers, value, aggregate, body = row
+    if body is not None:
+        return BusMessage(id_of(body), aggregate, body)
+    return BusMessage(message_id, key, value, _decode_headers(headers) if headers else {})
+
+
+def _partition_of(key: str) -> int:
+    return crc32(key.encode()) % PARTITIONS
 
 
 def _topic_number(db: Connection, name: str) -> int:

@@ -115,7 +115,9 @@ def _table_ddl(collection: Collection) -> str:
     for field in collection.fields:
         index = f"{table}_by_{field}"
         # Behind tenant and value come ids, so a search needs no sorting and stops at its limit.
-        ddl += f"CREATE INDEX IF NOT EXISTS {index} ON {table} (tenant, {_value_of(field)}, id);"
+        # A document stands only in the indexes of the fields it has.
+        ddl += f"CREATE INDEX IF NOT EXISTS {index} ON {table} (tenant, {_value_of(field)}, id)"
+        ddl += f" WHERE {_value_of(field)} IS NOT NULL;"
     return ddl
 
 

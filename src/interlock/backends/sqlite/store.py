@@ -30,7 +30,18 @@ from interlock.core.kernel.store import (
     Write,
 )
 
-SCHEMA = """
+EVENTS_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    seq INTEGER PRIMARY KEY,
+    aggregate TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    UNIQUE (aggregate, version)
+);
+"""
+SCHEMA = (
+    EVENTS_SCHEMA
+    + """
 CREATE TABLE IF NOT EXISTS items (
     id INTEGER PRIMARY KEY,
     partition TEXT NOT NULL,
@@ -50,14 +61,8 @@ CREATE TABLE IF NOT EXISTS index_entries (
     item_sort TEXT NOT NULL,
     PRIMARY KEY (name, partition, sort, item_partition, item_sort)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS events (
-    seq INTEGER PRIMARY KEY,
-    aggregate TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    body BLOB NOT NULL,
-    UNIQUE (aggregate, version)
-);
 """
+)
 
 KEY_BYTES_MAX = 1_024
 LIMIT_MAX = 1_000
@@ -207,12 +212,12 @@ class SqliteFeed:
 
     async def read(self, *, after: str, limit: int = 100) -> list[FeedRecord]:
         _check_limit(limit)
-        seq = _seq(after)
+        seq = seq_of(after)
         rows = self._database.read(lambda connection: connection.execute(_FEED, (seq, limit)).fetchall())
-        return [FeedRecord(f"{seq:0{_POSITION_DIGITS}d}", decode_event(body)) for seq, body in rows]
+        return [FeedRecord(position_of(seq), decode_event(body)) for seq, body in rows]
 
     async def wait(self, *, after: str, timeout_s: float) -> bool:
-        seq = _seq(after)
+        seq = seq_of(after)
         deadline = self._clock.monotonic() + timeout_s
         while True:
             (newer,) = self._database.read(lambda connection: connection.execute(_NEWER, (seq,)).fetchone())
@@ -296,7 +301,13 @@ def _behind_prefix(prefix: str) -> str | bytes:
     return prefix[:-1] + chr(0xE000 if 0xD800 <= last <= 0xDFFF else last)
 
 
-def _seq(position: str) -> int:
+def position_of(seq: int) -> str:
+    """The feed's position behind the event of that row."""
+    return f"{seq:0{_POSITION_DIGITS}d}"
+
+
+def seq_of(position: str) -> int:
+    """The row a position of the feed stands behind. Raises Invalid."""
     if position == START:
         return 0
     if len(position) != _POSITION_DIGITS or not (position.isascii() and position.isdigit()):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from interlock.core.kernel.clock import Millis
+from interlock.core.kernel.events import Event, decode_event
 
 
 class BusMessage(NamedTuple):
@@ -15,6 +16,11 @@ class BusMessage(NamedTuple):
     """Messages of one key are delivered in the order they were published."""
     value: bytes
     headers: Mapping[str, str] = {}
+
+
+def event_in(message: BusMessage) -> Event:
+    """The event a message of the events topic carries. Raises MsgspecError."""
+    return decode_event(message.value)
 
 
 class BusRecord(NamedTuple):
@@ -61,3 +67,13 @@ class Prunes(Protocol):
 
     async def prune(self, *, before: Millis) -> int:
         """Drop messages published before `before` that every group has passed; how many there were."""
+
+
+class Forwards(Protocol):
+    """Optional ability, of buses that stand in one file with the store: they point at its events and copy none."""
+
+    async def forward(self, topic: str, *, after: str, limit: int = 100) -> str | None:
+        """Publish up to `limit` events of the feed behind position `after`: the last one's position, None if there are none.
+
+        As `publish` with, for each event, its id, its aggregate as the key, and what `encode_event` makes of it.
+        """

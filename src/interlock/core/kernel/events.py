@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from interlock.core.kernel.clock import Millis
@@ -38,3 +40,12 @@ def encode_event(event: Event) -> bytes:
 
 def decode_event(raw: bytes) -> Event:
     return _decoder.decode(raw)
+
+
+def id_of(raw: bytes) -> str:
+    """The id of an encoded event, without decoding the rest: it stands first. Empty if it does not."""
+    found = _ID_FIRST.match(raw)
+    return found[1].decode() if found else ""
+
+
+_ID_FIRST = re.compile(rb'\{"id":"(\w+)"')

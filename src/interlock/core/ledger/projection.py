@@ -8,16 +8,16 @@ another order or on another partition.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from interlock.core.kernel.bus import BusRecord
+from interlock.core.kernel.bus import BusMessage, BusRecord, event_in
 from interlock.core.kernel.clock import Millis
 from interlock.core.kernel.documents import Collection, Document, Documents, Scalar
 from interlock.core.kernel.errors import WriteConflict
-from interlock.core.kernel.events import Event, decode_event
+from interlock.core.kernel.events import Event
 from interlock.core.kernel.store import ABSENT, WRITES_MAX, Item, Key, Put, Store
 from interlock.core.ledger.accounts import CHART, account_id, line_of
 from interlock.core.ledger.model import Journal, fault
@@ -73,22 +73,41 @@ class PeriodSums(msgspec.Struct):
         )
 
 
-async def fold_records(store: Store, records: Sequence[BusRecord]) -> Folded:
+Decode = Callable[[BusMessage], Event]
+"""Raises MsgspecError for what is no event."""
+Together = Callable[[Sequence[Awaitable[None]]], Awaitable[None]]
+"""Does several things, and returns when all are done."""
+
+
+async def in_turn(work: Sequence[Awaitable[None]]) -> None:
+    for one in work:
+        await one
+
+
+async def fold_records(
+    store: Store, records: Sequence[BusRecord], *, decode: Decode = event_in, together: Together = in_turn
+) -> Folded:
     """Count the journals of these records of the events topic. Safe to repeat; when it returns the effects are durable."""
     by_partition: dict[int, list[Event]] = {}
     refused: list[Refused] = []
     for record in records:
         try:
-            event = decode_event(record.message.value)
+            event = decode(record.message)
         except msgspec.MsgspecError as error:
             refused.append(Refused(record.message.id, str(error)))
             continue
         by_partition.setdefault(record.partition, []).append(event)
-    done = Folded(0, 0, tuple(refused))
-    for partition, events in by_partition.items():
-        part = await fold(store, events, writer=partition)
-        done = Folded(done.counted + part.counted, done.repeated + part.repeated, done.refused + part.refused)
-    return done
+    done = [Folded(0, 0, tuple(refused))]
+
+    async def fold_partition(events: list[Event], writer: int) -> None:
+        done.append(await fold(store, events, writer=writer))
+
+    await together([fold_partition(events, partition) for partition, events in by_partition.items()])
+    return Folded(
+        sum(part.counted for part in done),
+        sum(part.repeated for part in done),
+        tuple(refusal for part in done for refusal in part.refused),
+    )
 
 
 async def fold(store: Store, events: Iterable[Event], *, writer: int = 0) -> Folded:

@@ -7,17 +7,17 @@ Each step may be interrupted anywhere and repeated by anyone: then a webhook arr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from interlock.core.kernel.bus import BusRecord
+from interlock.core.kernel.bus import BusMessage, BusRecord, event_in
 from interlock.core.kernel.clock import SECOND, Millis
 from interlock.core.kernel.errors import WriteConflict
-from interlock.core.kernel.events import Event, decode_event
+from interlock.core.kernel.events import Event
 from interlock.core.kernel.queue import DELAY_MAX_S, QueueMessage
 from interlock.core.kernel.store import ABSENT, WRITES_MAX
 from interlock.core.webhooks.events import DELIVERABLE
@@ -56,12 +56,14 @@ class Head(NamedTuple):
     item_version: int
 
 
-async def consume(w: Webhooks, records: Sequence[BusRecord]) -> None:
+async def consume(
+    w: Webhooks, records: Sequence[BusRecord], *, decode: Callable[[BusMessage], Event] = event_in
+) -> None:
     """Make deliveries of a batch of events; all is durable when it returns. Safe to repeat."""
     events: list[Event] = []
     for record in records:
         try:
-            events.append(decode_event(record.message.value))
+            events.append(decode(record.message))
         except msgspec.DecodeError:
             w.telemetry.error("webhook.event_unreadable", event_id=record.message.id)
     await _fan_out(w, events)
