@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interlock.core.kernel.money import Money
 from interlock.core.kernel.providers import Action, CallReport, Decline, Outcome, Result, Retry
 from interlock.core.kernel.store import VALUE_BYTES_MAX, Delete
 from interlock.core.ledger.verification import verify
@@ -437,3 +438,24 @@ async def test_bank_that_sends_a_reversal_back_leaves_the_money_in_suspense_for_
     await world.assert_invariants()
     report = await verify(world.store, world.store, check_payment=payment_check(world.store))
     assert report.sound, report.findings
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_answer_repeated_to_a_stale_worker_after_the_bank_sent_the_refund_back_is_asked_about(answers):
+    """A provider repeats under a known key what was true the first time. Who cannot be asked is believed."""
+    world = World()
+    payment_id = await world.sale()
+    await world.act(payment_id, "refunds")
+    attempt = world.last_attempt(payment_id)
+    world.control("POST", "/returns", {"attempt_id": attempt.id})
+    await world.run(10)
+    assert world.last_attempt(payment_id).outcome is Outcome.DECLINED
+    if not answers:
+        world.faults(operations={"lookup": {"unavailable": 1}})
+    held = await load_payment(world.node.payments, "ten_1", payment_id)
+    repeated = CallReport(Result(Outcome.APPROVED, amount=Money(1000, "EUR")))
+    cause = Cause("api", None, repeated, attempt.id)
+    await world.finish(world.node.start(record_result(world.node.payments, held, attempt.id, repeated, cause)))
+    assert world.payment(payment_id).amount_refunded == (0 if answers else 1000)
+    if answers:
+        await world.assert_invariants()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 HORIZON_S = 4 * 3_600.0
 """After the last fault: longer than any pause between two looks into an uncertain payment and their sum since the first."""
+AUTHORIZATIONS_OVER_S = 7 * 86_400.0
+"""Until no authorisation stands any more; less than answers are kept."""
 UNUSABLE = (b"_other_tenant", b"_unknown_reference")
 """Marks of forged news that is about no payment of ours: it dies, and people look at it."""
 
@@ -35,6 +37,7 @@ async def end(world: World, shops: list[Shop]) -> None:
     await asyncio.sleep(HORIZON_S)
     for known in world.watch.payments.values():
         _assert_known(world, known.payment)
+    await asyncio.sleep(AUTHORIZATIONS_OVER_S)
     await world.loop.quiet()
     _assert_nothing_open(world)
     await assert_answers(world, shops)

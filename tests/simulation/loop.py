@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 RUNS_AT_ONE_INSTANT_MAX = 200_000
 """More tasks run without time passing would be work that never rests."""
-RUNS_MAX = 5_000_000
+RUNS_MAX = 1_500_000
 """Of a whole simulation: more would be work that is done again and again."""
 JUMPS_MAX = 1_000
 """Jumps in time after which somebody must have been woken."""

@@ -57,6 +57,8 @@ class Node:
         self.tasks: dict[asyncio.Task[Any], None] = {}
         self.dead = False
         self.cut_off_until = self.stands_until = 0.0
+        self._places: dict[str, Place] = {}
+        self._stood_in = ""
         self._steps = 0
         self._dies = self._next_of("crash")
         self._stands = self._next_of("standstill")
@@ -69,8 +71,11 @@ class Node:
 
     def place(self, call: str) -> Place:
         """Where a call of this node may go wrong."""
-        rates = self.world.weather.rates(call)
-        return self.world.chaos.place(f"{self.name}.{self.life}/{call}", rates)
+        known = self._places.get(call)
+        if known is None:
+            rates = self.world.weather.rates(call)
+            known = self._places[call] = self.world.chaos.place(f"{self.name}.{self.life}/{call}", rates)
+        return known
 
     def _next_of(self, fault: str) -> int:
         """At which step of its life this fault strikes the node; never, mostly."""
@@ -80,8 +85,8 @@ class Node:
         dice = self.world.chaos.stream(f"{self.name}.{self.life}/{fault}")
         return 1 + int(dice.expovariate(rate))
 
-    async def step(self, stores: bool) -> None:
-        """One of the places between two awaits. `stores`: on the way to what remembers and carries."""
+    async def step(self, call: str, stores: bool) -> None:
+        """One of the places between two awaits, at a call of a port. `stores`: on the way to what remembers and carries."""
         await _others()
         if self.dead:
             raise Died
@@ -92,12 +97,17 @@ class Node:
         if self._steps == self._stands and self._strikes("standstill"):
             dice = self.world.chaos.stream(f"{self.name}.{self.life}/standstill#{self._steps}")
             self.stands_until = self.world.loop.time() + STANDSTILL_MOST_S * dice.random() ** 2
+            self._stood_in = call
         while self.stands_until > self.world.loop.time():
             await asyncio.sleep(self.stands_until - self.world.loop.time())
             if self.dead:
                 raise Died
         if stores and self.cut_off_until > self.world.loop.time() and not self.world.chaos.calm:
             raise StoreUnavailable("no way to the store")
+
+    def stood_still_in(self, call: str) -> bool:
+        """Whether the node has just woken on its way into this call, with what it had decided before it stood still."""
+        return self._stood_in == call and self.stands_until == self.world.loop.time()
 
     def _strikes(self, fault: str) -> bool:
         return self.world.chaos.happens(f"{self.name}.{self.life}/step#{self._steps}:{fault}")
@@ -147,7 +157,7 @@ class Node:
             {name: (provider, _config(world, name)) for name, provider in providers.items()},
             clock=clock,
             telemetry=world.telemetry,
-            transport=Port(self, "provider", world.line(clock)),
+            transport=Port(self, "provider", world.connect(self)),
         )
         self.payments = Payments(store, self.engine, Rules(store, clock), resting, ids, world.telemetry, world.timing)
         self.notifications = Notifications(

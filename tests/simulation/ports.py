@@ -44,16 +44,16 @@ def _call(node: Node, label: str, method: Method) -> Method:
     step = node.step
 
     async def read(*args: Any, **kwargs: Any) -> Any:
-        await step(cut)
+        await step(label, cut)
         fault = place.draw()
         result = await (method(*args, **kwargs) if fault is None else _MEETS[fault](place, method, args, kwargs))
         return Port(node, "subscription", result) if called == "subscribe" else result
 
     async def change(*args: Any, **kwargs: Any) -> Any:
-        await step(cut)
+        await step(label, cut)
         fault = place.draw()
         result = await (method(*args, **kwargs) if fault is None else _MEETS[fault](place, method, args, kwargs))
-        await step(False)
+        await step(label, False)
         return result
 
     return read if called in READS else change

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from interlock.core.kernel.clock import Clock, Millis
+from interlock.core.kernel.clock import Millis
 from interlock.core.kernel.errors import InterlockError
 from interlock.core.notifications.handlers import receive
 from interlock.providers.protocol import Fault, HttpReply, HttpRequest
 from interlock.providers.transport import ProviderConfig
 from interlock.simulator import control
 from interlock.simulator.faults import FaultDice, FaultKind, FaultPlan, Latency, Outage, OutageMode
-from interlock.simulator.instance import SimulatedProvider
+from interlock.simulator.instance import SimulatedProvider, _Ask
 from interlock.simulator.messages import Notice, Request, signature_headers
 from interlock.simulator.model import Kind
 from tests.providers.simulator.in_process import InProcessTransport
 from tests.simulation.chaos import Chaos
 from tests.simulation.clocks import BEGINNING
-from tests.simulation.node import Died
+from tests.simulation.node import Died, Node
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -30,6 +30,7 @@ PAUSES_S = (0.3, 1.0, 3.0, 10.0, 30.0, 90.0)
 FIRST_PATIENCE_S = 2.0
 """How long an answer waits for the notification that goes before it."""
 TROUBLE_WITHIN_S = 40.0
+GARBAGE = Notice("", "snt_garbage", b'{"object":"notification","id":7')
 
 
 class SimulatedDice(FaultDice):
@@ -93,6 +94,10 @@ class Company(SimulatedProvider):
         self.set_plan(FaultPlan())
         self.rearm()
 
+    def accepts_later(self) -> set[str]:
+        """Keys of requests that have arrived and will be booked by and by."""
+        return {item.key for _, _, item in self._due if isinstance(item, _Ask)}
+
     # Its own time
 
     def rearm(self) -> None:
@@ -151,6 +156,8 @@ class Company(SimulatedProvider):
         headers = signature_headers(notice.body, world.signing, at=at)
         if forged:
             headers["simulator-signature"] = "v1=" + "0" * 64
+        elif notice.id != GARBAGE.id:
+            world.watch.hears_news(notice.body)
         try:
             node = world.api_node(self._mail.random.random())
             task = node.serve(receive(node.notifications, self.name, headers, notice.body))
@@ -172,7 +179,7 @@ class Company(SimulatedProvider):
         if kind == "bad_signature":
             await self.post(true, forged=True)
         elif kind == "garbage":
-            await self.post(Notice(self.name, "snt_garbage", b'{"object":"notification","id":7'))
+            await self.post(GARBAGE)
         elif kind == "burst":
             for _ in range(20):
                 self._world.spawn(self.post(true))
@@ -191,13 +198,15 @@ class Company(SimulatedProvider):
 class Line(InProcessTransport):
     """Implements `Transport` for one node: carries its requests, and has each looked at before it arrives."""
 
-    def __init__(self, world: World, clock: Clock) -> None:
-        super().__init__(world.instances, clock, self._first)
-        self._world = world
+    def __init__(self, node: Node) -> None:
+        super().__init__(node.world.instances, node.clock, self._first)
+        self._world, self._node = node.world, node
 
     async def send(self, request: HttpRequest, config: ProviderConfig) -> HttpReply | Fault:
-        self._world.watch.asks(config.name, request)
+        self._world.watch.asks(self._node, config.name, request)
         reply = await super().send(request, config)
+        if isinstance(reply, HttpReply):
+            self._world.watch.hears(config.name, reply)
         said: Any = reply.kind.value if isinstance(reply, Fault) else reply.status
         self._world.trace.add(config.name, "answers", request.method, request.path, said)
         return reply

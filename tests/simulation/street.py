@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TOLERANCE_S = 300
 """How old a webhook's timestamp may be, as the standard's verifiers have it."""
 SLOW_MOST_S = 20.0
+CLOSED_WITHIN_S, CLOSED_MOST_S = 40.0, 1_800.0
 
 
 class Endpoint:
@@ -34,12 +35,17 @@ class Endpoint:
         """Payment -> versions, as they first arrived."""
         self.taken: dict[str, int] = {}
         """Event -> how often it was taken."""
-        self.since = 0
-        """Events before this are not due here."""
+        closing = world.chaos.place(f"{tenant}/closing", world.weather.rates("closing"))
+        self.closed = (0.0, 0.0)
+        """From when to when nobody is there."""
+        if closing.draw() is not None:
+            begins = closing.random.random() * CLOSED_WITHIN_S
+            self.closed = (begins, begins + CLOSED_MOST_S * closing.random.random() ** 2)
 
     async def take(self, headers: Mapping[str, str], body: bytes, timeout_s: float) -> SendResult:
         fault = self.place.draw()
-        if fault == "refused":
+        begins, ends = self.closed
+        if fault == "refused" or begins <= self._world.loop.time() < ends:
             return SendResult(None, Failure.CONNECT, 1)
         if fault == "timed_out":
             return await self._silence(timeout_s)

@@ -22,13 +22,16 @@ from interlock.core.ledger.records import stored_journal
 from interlock.core.ledger.totals import payment_totals
 from interlock.core.payments.model import FINAL_OUTCOMES, Attempt, Payment, decode_payment
 from interlock.core.payments.records import next_due
-from interlock.core.payments.states import STATUS, TRANSITIONS, State
+from interlock.core.payments.states import STATUS, TRANSITIONS, DisputeState, RefundState, State
 from interlock.core.payments.verification import against_journals
 from interlock.core.payments.views import encode_view, payment_view
 from interlock.entrypoints.worker import RELAY_POSITION
-from interlock.providers.protocol import HttpRequest, Phase
+from interlock.providers.protocol import HttpReply, HttpRequest, Phase
+from interlock.simulator.books import Books
+from interlock.simulator.model import Kind, Operation, Status
 
 if TYPE_CHECKING:
+    from tests.simulation.node import Node
     from tests.simulation.world import World
 
 MOVES = frozenset((before, after) for (before, _), after in TRANSITIONS.items()) | {
@@ -66,6 +69,10 @@ class Watch:
         """Attempt -> its payment, for all that are on record."""
         self.records: dict[Key, Item] = {}
         """Idempotency records by their keys."""
+        self.falsified: set[str] = set()
+        """Attempts that had an answer about another amount, currency or reference ..."""
+        self.told: set[str] = set()
+        """... and those of which a true word went out, too."""
         self.journals: dict[str, list[Journal]] = {}
         """Payment -> its journals."""
         self.relayed = 0
@@ -145,8 +152,11 @@ class Watch:
         fits = 0 <= payment.amount_captured <= payment.amount_authorized <= payment.amount
         self.that(fits, "captured <= authorised <= asked for", payment)
         self.that(payment.amount_captured == sum(one.amount for one in payment.captures), "captures add up", payment)
-        nothing_negative = payment.refundable >= 0 and payment.capturable >= 0 and payment.amount_released >= 0
-        self.that(nothing_negative, "refunded + disputed <= captured, nothing negative", payment)
+        taken = sum(one.amount for one in payment.refunds if one.state is not RefundState.FAILED)
+        taken += sum(one.amount for one in payment.disputes if one.state is not DisputeState.WON)
+        self.that(taken <= payment.amount_captured, "refunded, reserved and disputed <= captured", payment)
+        left = payment.amount_authorized - payment.amount_captured - payment.amount_released
+        self.that(left >= 0 and payment.amount_released >= 0, "captured and released <= authorised", payment)
 
     def _attempts(self, payment: Payment, before: Payment | None) -> None:
         approved = [
@@ -175,7 +185,25 @@ class Watch:
             self._last_words(payment, before)
 
     def _last_words(self, payment: Payment, before: Payment) -> None:
-        """An approval stays one, unless a bank returns a refund."""
+        """An approval stays one, unless a bank returns a refund; and no word is said that the books do not bear out."""
+        for attempt in payment.attempts:
+            known = before.attempt(attempt.id)
+            if known is None or known.outcome is attempt.outcome:
+                continue
+            operation = self._world.instances[attempt.provider].books.operation(attempt.id)
+            moved = operation is not None and operation.effects > 0
+            if attempt.outcome is Outcome.NOT_SENT:
+                awaited = attempt.id in self._world.instances[attempt.provider].accepts_later()
+                self.that(not moved and not awaited, "not sent means that nothing was booked, nor will be", payment)
+            elif attempt.outcome is Outcome.APPROVED:
+                self.that(
+                    moved or _is_moot(attempt, operation), "approved means that it was booked", (payment, attempt)
+                )
+                doubtful = attempt.id in self.falsified and attempt.id not in self.told
+                self.that(not doubtful, "an answer about other money is not believed", payment)
+            elif attempt.outcome is Outcome.DECLINED and payment.token != "tok_late_approval":
+                stands = moved and not _undone(operation, self._world.instances[attempt.provider].books)
+                self.that(not stands, "declined means that nothing is held or taken", (payment, attempt))
         for attempt in before.attempts:
             if attempt.outcome is not Outcome.APPROVED or attempt.operation is Action.REFUND:
                 continue
@@ -215,8 +243,8 @@ class Watch:
 
     # Requests to providers
 
-    def asks(self, provider: str, request: HttpRequest) -> None:
-        """A request on its way to a company; with COMMIT, money may move."""
+    def asks(self, node: Node, provider: str, request: HttpRequest) -> None:
+        """A request of `node` on its way to a company; with COMMIT, money may move."""
         if request.phase is not Phase.COMMIT:
             return
         body = msgspec.json.decode(request.body)
@@ -232,11 +260,37 @@ class Watch:
         self.that(asked == (provider, action, attempt.id), "a provider is asked for what is on record", asked)
         amount = body.get("amount", attempt.amount)
         self.that(amount == attempt.amount, "a provider is asked for the amount on record", (attempt, amount))
+        given_up = attempt.outcome is Outcome.NOT_SENT and not node.stood_still_in("provider.send")
+        self.that(not given_up, "who comes late does not send", (node.name, attempt))
+        if action is Action.CAPTURE:
+            left = payment.amount_authorized - payment.amount_captured - payment.amount_released
+            self.that(attempt.amount <= left or not attempt.is_open, "no more is captured than is held", payment)
         if action is Action.AUTHORIZE:
             company = self._world.instances[provider]
             before = company.books.requested.get(reference)
             self.that(before is None, "an authorisation is never sent twice", reference)
             self.that(not _may_hold(payment, attempt), "no second authorisation while another may hold", payment)
+
+    def hears(self, provider: str, reply: HttpReply) -> None:
+        """An answer on its way to a node: whether it is about what was asked for is known here before the node looks."""
+        try:
+            told = _operation.decode(reply.body)
+        except msgspec.DecodeError:
+            return
+        operation = self._world.instances[provider].books.operations.get(told.id)
+        if operation is None:
+            return
+        shown = (told.reference, told.amount, told.currency)
+        if shown == (operation.reference, operation.amount, operation.currency):
+            self.told.add(operation.reference)
+        else:
+            self.falsified.add(operation.reference)
+
+    def hears_news(self, body: bytes) -> None:
+        """A notification on its way to us. The companies' notifications are true."""
+        told = _notice.decode(body).operation
+        if told is not None:
+            self.told.add(told.reference)
 
 
 def _may_hold(payment: Payment, attempt: Attempt) -> bool:
@@ -250,6 +304,20 @@ def _may_hold(payment: Payment, attempt: Attempt) -> bool:
     )
 
 
+def _is_moot(attempt: Attempt, operation: Operation | None) -> bool:
+    """Whether the goal was reached without it: a void of what nothing holds any more."""
+    return attempt.operation is Action.VOID
+
+
+def _undone(operation: Operation | None, books: Books) -> bool:
+    """Whether what it moved was released or came back since."""
+    assert operation is not None
+    charge = books.charges[operation.charge]
+    if operation.kind is Kind.CHARGE:
+        return charge.captured == charge.refunded and charge.capturable == 0
+    return operation.status is Status.DECLINED
+
+
 def _bookkeeping_only(before: Payment, after: Payment) -> bool:
     """Whether nothing changed but who looks into what, and when."""
     plain = [
@@ -259,4 +327,17 @@ def _bookkeeping_only(before: Payment, after: Payment) -> bool:
     return plain[0] == plain[1] and replace(before, attempts=()) == replace(after, attempts=())
 
 
+class _Shown(msgspec.Struct):
+    id: str
+    reference: str
+    amount: int
+    currency: str
+
+
+class _Notice(msgspec.Struct):
+    operation: _Shown | None = None
+
+
+_notice = msgspec.json.Decoder(_Notice)
+_operation = msgspec.json.Decoder(_Shown)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])

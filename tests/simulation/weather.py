@@ -89,7 +89,8 @@ FAMILIES: Mapping[str, Mapping[str, Mapping[str, float]]] = {
             "error_500": 0.05,
             "redirect": 0.02,
             "slow": 0.05,
-        }
+        },
+        "closing": {"closed": 0.6},
     },
 }
 """Fault families by name."""

@@ -90,9 +90,9 @@ class World:
                 skews[name] = place.random.randrange(-SKEW_MOST_MS, SKEW_MOST_MS)
         return skews
 
-    def line(self, clock: TrueClock) -> Line:
+    def connect(self, node: Node) -> Line:
         """A node's connection to the companies that move money."""
-        return Line(self, clock)
+        return Line(node)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task that belongs to no node, whoever starts it."""

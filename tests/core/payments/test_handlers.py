@@ -313,7 +313,9 @@ async def test_a_stale_workers_approval_is_recorded_and_given_back():
     await sweep(world)
     payment_id = world.gateway.asked[0][1].payment_id
     assert (await stored(world, payment_id)).state is State.FAILED
-    world.will(approved(reference="re_1"))
+    world.will(
+        approved(reference="ch_late"), approved(reference="re_1")
+    )  # asked whether that is true now; then given back
     heard.set_result(approved(reference="ch_late"))
     reply = await task
     assert body(reply)["status"] == "failed"

@@ -30,7 +30,7 @@ from interlock.core.notifications.model import (
     notification_key,
     notification_write,
 )
-from interlock.core.payments.calls import perform, record_result
+from interlock.core.payments.calls import contradicts_last_word, perform, record_result
 from interlock.core.payments.commits import Cause, Held, commit
 from interlock.core.payments.disputes import apply_dispute, contradicts_verdict
 from interlock.core.payments.handlers import load_payment
@@ -155,7 +155,7 @@ async def _apply_result(n: Notifications, provider: str, held: Held, news: Notif
     if attempt.outcome is None and attempt.operation is Action.AUTHORIZE and news.result.outcome is Outcome.DECLINED:
         return None  # its caller is about to hear the same, and may still try another provider
     report = CallReport(news.result)
-    if _contradicts_last_word(attempt, news.result.outcome):
+    if contradicts_last_word(attempt, news.result.outcome):
         # Notifications overtake each other, so this may be older than what is known. The provider says what is true now.
         named = replace(attempt, provider_reference=attempt.provider_reference or news.provider_reference)
         report = await n.payments.gateway.call(provider, lookup_of(held.payment, named))
@@ -166,13 +166,6 @@ async def _apply_result(n: Notifications, provider: str, held: Held, news: Notif
     if call is not None:
         await perform(n.payments, held, call, None)
     return Progress.APPLIED
-
-
-def _contradicts_last_word(attempt: Attempt, heard: Outcome) -> bool:
-    """Whether this would turn a yes into a no, or a no into a yes."""
-    if attempt.is_open or heard not in (Outcome.APPROVED, Outcome.DECLINED):
-        return False
-    return (attempt.outcome is Outcome.APPROVED) != (heard is Outcome.APPROVED)
 
 
 async def _find(n: Notifications, provider: str, news: Notification) -> Held | None:

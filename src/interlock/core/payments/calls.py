@@ -12,7 +12,7 @@ from interlock.core.payments.commits import Cause, Held, Reply, commit
 from interlock.core.payments.events import decode_facts
 from interlock.core.payments.model import Attempt, Payment, decode_payment
 from interlock.core.payments.news import Failover, News
-from interlock.core.payments.operations import operation_of
+from interlock.core.payments.operations import lookup_of, operation_of
 from interlock.core.payments.outcomes import apply_result
 from interlock.core.payments.ports import Payments
 from interlock.core.payments.records import payment_key
@@ -75,10 +75,16 @@ async def record_result(
     Applied to the newest state however often it changes meanwhile; no news changes nothing, so this is safe to repeat.
     With `once` it is applied to the payment as held, and raises WriteConflict if that has changed.
     """
+    doubted = False
     for _ in range(RECORD_TRIES_MAX):
         attempt = held.payment.attempt(attempt_id)
         if attempt is None:
             return held, None, None
+        if not once and not doubted and contradicts_last_word(attempt, report.result.outcome):
+            # A provider that is asked again under a key it knows repeats what was true the first time.
+            doubted = True
+            report = await _asked_about(p, held.payment, attempt, report)
+            cause = cause._replace(report=report)
         news = News(
             result=report.result,
             now=p.clock.now(),
@@ -102,6 +108,21 @@ async def record_result(
             continue
         return held, reply, decision.call
     raise Unavailable("the payment is changing too fast to record a result", retry_after_s=2)
+
+
+def contradicts_last_word(attempt: Attempt, heard: Outcome) -> bool:
+    """Whether this would turn a yes into a no, or a no into a yes. Which of both is true now, only the provider can say."""
+    if attempt.is_open or heard not in (Outcome.APPROVED, Outcome.DECLINED):
+        return False
+    return (attempt.outcome is Outcome.APPROVED) != (heard is Outcome.APPROVED)
+
+
+async def _asked_about(p: Payments, payment: Payment, attempt: Attempt, report: CallReport) -> CallReport:
+    """What the provider says now of an attempt; the report as it was if it does not say."""
+    now = await p.gateway.call(attempt.provider, lookup_of(payment, attempt))
+    if now.result.outcome not in (Outcome.APPROVED, Outcome.DECLINED):
+        return report
+    return CallReport(now.result, (*report.exchanges, *now.exchanges), (*report.alarms, *now.alarms))
 
 
 async def failover_of(p: Payments, payment: Payment, attempt: Attempt) -> Failover | None:
