@@ -187,6 +187,7 @@ class Node:
             telemetry=world.telemetry,
             expiring=store,
             pruning=bus,
+            forwarding=None,
         )
         self._platform = SimpleNamespace(
             storage=storage,
