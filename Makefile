@@ -24,9 +24,8 @@ up: setup ## run the platform on this machine until interrupted
 demo: setup ## a minute of mixed traffic through two faulty providers, then the proof
 	$(BIN)/interlock demo
 
-sim: setup ## seeded walks in virtual time: SEEDS of them (default 200), or the one named by SEED
-	SEEDS=$(or $(SEEDS),200) SEED=$(SEED) WALKS=$(or $(SEEDS),200) $(BIN)/python -m pytest -n 2 \
-		tests/core/payments/test_random_walks.py tests/scenarios/test_walks.py
+sim: setup ## simulate SEEDS seeds (default 200) and every mutant; SEED alone replays one
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200) --mutants)
 
 bench: setup ## payments a second beside an echo and two conventional implementations; QUICK=1 within two minutes
 	$(BIN)/python -m bench $(if $(QUICK),--quick)

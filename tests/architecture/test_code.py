@@ -58,6 +58,7 @@ EXCEPTIONS: dict[Rule, dict[str, str]] = {
         "tests/providers/simulator/harness.py": REAL_SOCKETS,
         "tests/providers/simulator/test_wire.py": REAL_SOCKETS,
         "tests/running.py": REAL_PROCESSES,
+        "tests/simulation/": "its event loop has no time but its own, and forbids the machine's",
     },
 }
 """Rule -> a file, a file and a place in it, or a whole folder (with `/`), and why the rule makes that place worse."""
