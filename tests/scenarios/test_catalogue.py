@@ -10,7 +10,9 @@ from tests.architecture import rules
 ROOT = Path(__file__).parents[2]
 NUMBERS = range(1, 65)
 ROW = re.compile(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
-FOLDERS = tuple(f"tests/{name}" for name in ("scenarios", "core", "contracts", "crash", "providers", "entrypoints", "backends"))
+FOLDERS = tuple(
+    f"tests/{name}" for name in ("scenarios", "core", "contracts", "crash", "providers", "entrypoints", "backends")
+)
 
 PENDING = {
     34: "payout_and_a_falling_balance_never_pay_out_what_is_not_there",

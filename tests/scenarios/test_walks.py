@@ -1,4 +1,5 @@
-"""Seeded walks through the HTTP layer: many conflicting requests, faulty providers, commits that fail or only seem to, deaths between any two steps.
+"""Seeded walks through the HTTP layer: many conflicting requests, faulty providers, commits that fail or only seem to, deaths
+between any two steps.
 
 After each walk everything open comes to its end, and every invariant is held against store, ledger, webhooks and books.
 A seed that fails is named; run with SEED=n in the environment it walks again, step for step. SEEDS says how many there are.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tests.simulation.ending import end
 from tests.simulation.loop import Stuck, close
+from tests.simulation.offices import Office
 from tests.simulation.reality import forbidden
 from tests.simulation.shops import TENANTS, Shop
 from tests.simulation.trace import Trace
@@ -90,6 +91,10 @@ async def _day(world: World, shops: list[Shop]) -> None:
         await shop.open()
     world.chaos.calm = False
     world.trouble()
-    await asyncio.gather(*(shop.trade() for shop in shops))
+    offices = [Office(world, shop) for shop in shops]
+    await asyncio.gather(*(shop.trade() for shop in shops), *(office.work() for office in offices))
     world.calm()
+    for shop, office in zip(shops, offices, strict=True):
+        if shop.endpoint.locked:
+            await office.rotate()
     await end(world, shops)

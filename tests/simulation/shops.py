@@ -119,8 +119,8 @@ class Shop:
         node = self._world.api_node(0.0)
         command = CreateEndpoint(self.endpoint.url, ["*"])
         request = self._request("/v1/webhook_endpoints", command, None)
-        _, secret = await node.serve(create_endpoint(node.webhooks, command, request))
-        self.endpoint.secrets = [secret]
+        made, secret = await node.serve(create_endpoint(node.webhooks, command, request))
+        self.endpoint.id, self.endpoint.secrets = made.id, [secret]
 
     async def trade(self) -> None:
         """All customers of the day."""

@@ -29,7 +29,10 @@ class Endpoint:
     def __init__(self, world: World, tenant: str, url: str) -> None:
         self._world = world
         self.tenant, self.url = tenant, url
+        self.id = ""
         self.secrets: list[Secret] = []
+        self.locked = False
+        """While nobody knows which secret is valid."""
         self.place = world.chaos.place(f"{tenant}/endpoint", world.weather.rates("endpoint"))
         self.first: dict[str, list[int]] = {}
         """Payment -> versions, as they first arrived."""
@@ -47,6 +50,8 @@ class Endpoint:
         begins, ends = self.closed
         if fault == "refused" or begins <= self._world.loop.time() < ends:
             return SendResult(None, Failure.CONNECT, 1)
+        if self.locked:
+            return SendResult(401, None, 2)
         if fault == "timed_out":
             return await self._silence(timeout_s)
         if fault == "error_500":
