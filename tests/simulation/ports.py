@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import cache
 from inspect import getmembers, iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,13 @@ class Port:
     """Stands in for `inner`: the same calls, and what may happen on the way."""
 
     def __init__(self, node: Node, name: str, inner: Any) -> None:
-        for method_name, method in getmembers(inner, iscoroutinefunction):
-            if not method_name.startswith("_"):
-                setattr(self, method_name, _call(node, f"{name}.{method_name}", method))
+        for method_name in _methods(type(inner)):
+            setattr(self, method_name, _call(node, f"{name}.{method_name}", getattr(inner, method_name)))
+
+
+@cache
+def _methods(kind: type) -> tuple[str, ...]:
+    return tuple(name for name, _ in getmembers(kind, iscoroutinefunction) if not name.startswith("_"))
 
 
 def _call(node: Node, label: str, method: Method) -> Method:
