@@ -1,5 +1,6 @@
 """Logs, metrics and traces say what they should, and nothing that is not in the vocabulary."""
 
+import errno
 import io
 import json
 import re
@@ -104,3 +105,41 @@ def test_every_field_logged_in_the_source_is_in_the_vocabulary():
         for call in re.findall(r"telemetry\.(?:info|warning|error)\((.*?)\)\n", file.read_text(), re.DOTALL):
             unlisted |= set(re.findall(r"\b([a-z_]+)=", call)) - LOG_FIELDS - {"trace_id", "parent"}
     assert unlisted == set()
+
+
+class FullDisk(io.RawIOBase):
+    """Takes as many bytes as there is room for, as an unbuffered file does."""
+
+    def __init__(self) -> None:
+        self.room, self.content = 0, b""
+
+    def write(self, line) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = bytes(line[: self.room])
+        self.room -= len(taken)
+        self.content += taken
+        return len(taken)
+
+
+def test_log_that_cannot_be_written_stops_nobody_and_lost_lines_are_counted():
+    disk = FullDisk()
+    telemetry = PlatformTelemetry(stream=disk)
+    telemetry.info("payment.authorized")
+    telemetry.error("worker.step_crashed", loop="relay")
+    assert disk.content == b""
+    assert b"interlock_log_lines_lost_total 2.0" in telemetry.exposition()
+
+
+def test_line_that_was_torn_by_a_full_disk_spoils_none_of_those_that_follow():
+    disk = FullDisk()
+    telemetry = PlatformTelemetry(stream=disk)
+    disk.room = 10
+    telemetry.info("payment.authorized")
+    disk.room = 1_000
+    telemetry.info("payment.captured")
+    telemetry.info("payment.succeeded")
+    torn, *whole = disk.content.splitlines()
+    assert len(torn) == 10
+    assert [json.loads(line)["event"] for line in whole] == ["payment.captured", "payment.succeeded"]
+    assert b"interlock_log_lines_lost_total 1.0" in telemetry.exposition()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from interlock.backends.telemetry.lines import Lines
 from interlock.backends.telemetry.traceparent import Place, parsed, written
 from interlock.backends.telemetry.vocabulary import LATENCY_BUCKETS, LOG_FIELDS, METRICS
 from interlock.core.kernel.clock import rfc3339
@@ -39,7 +40,7 @@ class PlatformTelemetry:
         otlp_endpoint: str = "",
         exporter: SpanExporter | None = None,
     ) -> None:
-        self._stream = stream if stream is not None else sys.stdout.buffer
+        self._lines = Lines(stream if stream is not None else sys.stdout.buffer, self._line_lost)
         self._least = _LEVELS[level]
         self.registry = CollectorRegistry()
         self._metrics = {name: self._metric(name) for name in METRICS}
@@ -71,8 +72,7 @@ class PlatformTelemetry:
         if "trace_id" not in line:
             here = _current.get()
             line["trace_id"] = f"{here.place.trace_id:032x}" if here is not None else ""
-        self._stream.write(_encode(line) + b"\n")
-        self._stream.flush()
+        self._lines.write(_encode(line) + b"\n")
 
     # -- metrics ------------------------------------------------------------------------------------------------
 
@@ -113,6 +113,9 @@ class PlatformTelemetry:
             if tuple(labels) == METRICS[metric].labels:
                 self._children[key] = child
         return child
+
+    def _line_lost(self) -> None:
+        self._metrics["interlock_log_lines_lost_total"].inc()  # type: ignore[union-attr]
 
     def _dropped(self) -> None:
         self._metrics["interlock_telemetry_dropped_total"].inc()  # type: ignore[union-attr]

@@ -46,6 +46,7 @@ METRICS = MappingProxyType(
         "interlock_alarms_total": Metric("counter", "Things a person must look at.", ("event",)),
         "interlock_auth_failures_total": Metric("counter", "Refused tokens and client authentications.", ("reason",)),
         "interlock_rate_limited_total": Metric("counter", "Requests refused for their number.", ("client",)),
+        "interlock_log_lines_lost_total": Metric("counter", "Log lines that could not be written: the disk is full."),
         "interlock_telemetry_dropped_total": Metric("counter", "Fields and metrics that are not in the vocabulary."),
     }
 )
