@@ -190,7 +190,10 @@ async def open_platform(settings: Settings, storage: Storage, *, issuer: str) ->
         ids=ids,
         telemetry=telemetry,
         timing=Timing(
-            attempt_ms=round(settings.attempt_deadline_s * 1000), action_ms=round(settings.action_deadline_s * 1000)
+            attempt_ms=round(settings.attempt_deadline_s * 1000),
+            action_ms=round(settings.action_deadline_s * 1000),
+            # For the same reason: whoever looks an attempt up is gone when another one does.
+            lease_ms=round(settings.attempt_deadline_s * 1000),
         ),
     )
     from interlock.backends.outbound.sender import AiohttpWebhookSender

@@ -1,5 +1,8 @@
-"""Settings that are handed on to a process we start."""
+"""Settings that are handed on: to a process we start, to the parts of the platform."""
 
+import io
+
+from interlock.bootstrap import open_platform, open_storage
 from interlock.config import IssuerSettings, ProviderSettings, Settings
 
 
@@ -21,3 +24,10 @@ def test_settings_handed_on_by_the_environment_arrive_unchanged():
         ),
     ):
         assert Settings.load(file=None, environment=settings.as_environment()) == settings
+
+
+async def test_payment_left_in_a_lookup_by_a_killed_worker_waits_no_longer_than_an_attempt_may_take(tmp_path):
+    settings = Settings(data=str(tmp_path), attempt_deadline_s=3.0)
+    platform = await open_platform(settings, open_storage(settings, log=io.BytesIO()), issuer="http://127.0.0.1")
+    assert platform.payments.timing.lease_ms == platform.payments.timing.attempt_ms == 3_000
+    await platform.close()

@@ -6,6 +6,7 @@ import hmac
 import random
 import time
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -29,8 +30,10 @@ class Arrival(NamedTuple):
 class Hook:
     """Use as an async context manager; `url` is to be registered, and `secret` set, before anything comes."""
 
-    def __init__(self, *, seed: int) -> None:
+    def __init__(self, *, seed: int, now: Callable[[], float] = time.time) -> None:
+        """`now`: seconds since 1970, by the platform's clock."""
         self.secret = ""
+        self._now = now
         self.refused_share = REFUSED_SHARE
         self.arrivals: dict[str, list[Arrival]] = {}
         """By payment: each event's first arrival, in order."""
@@ -92,7 +95,7 @@ class Hook:
     def _is_genuine(self, request: web.Request, message: str, body: bytes) -> bool:
         """Standard Webhooks, checked with nothing but the secret and the standard library."""
         timestamp = request.headers.get("webhook-timestamp", "")
-        if not timestamp.isdigit() or abs(time.time() - int(timestamp)) > TOLERANCE_S:
+        if not timestamp.isdigit() or abs(self._now() - int(timestamp)) > TOLERANCE_S:
             return False
         key = b64decode(self.secret.removeprefix("whsec_"))
         made = b64encode(hmac.digest(key, f"{message}.{timestamp}.".encode() + body, "sha256"))

@@ -187,5 +187,6 @@ class Merchant:
             data={"grant_type": "client_credentials"},
             headers={"Authorization": aiohttp.encode_basic_auth(self._ready.client_id, self._ready.client_secret)},
         ) as answer:
+            answer.raise_for_status()  # refused for the moment: comes again like any request
             self._token = msgspec.json.decode(await answer.read())["access_token"]
         return self._token
