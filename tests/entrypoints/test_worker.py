@@ -1,6 +1,7 @@
 """The worker's loops: each step may be interrupted anywhere, repeated by anyone, and fail without stopping the others."""
 
 import asyncio
+import contextlib
 import random
 from types import SimpleNamespace
 
@@ -356,6 +357,44 @@ async def test_a_message_that_is_not_done_comes_again_with_growing_pauses_and_di
         await setting.clock.run_for(0.5)
     assert at == [0, 2, 6]
     assert (await setting.queue.depth(QUEUE)).dead == 1
+
+
+class Refusing:
+    """A queue on a disk that is full."""
+
+    def __init__(self, queue) -> None:
+        self.queue, self.full = queue, True
+
+    def __getattr__(self, name):
+        if self.full and name in ("ack", "release"):
+            raise StoreUnavailable("the disk is full")
+        return getattr(self.queue, name)
+
+
+@pytest.mark.parametrize("done", [True, False])
+async def test_message_that_could_not_be_given_back_on_a_full_disk_does_not_wait_for_its_lease(done):
+    setting, heard = Setting(), []
+
+    async def handle(message):
+        heard.append(message.attempts)
+        return done
+
+    queue = Refusing(setting.queue)
+    errands = QueueWorker(queue, QUEUE, handle, wait_s=0)
+    await setting.queue.send(QUEUE, b"x")
+    for _ in range(3):
+        with contextlib.suppress(StoreUnavailable):
+            await errands.step()
+        await setting.clock.settle()
+    assert (heard, (await setting.queue.depth(QUEUE)).leased) == ([1], 1)
+    queue.full = False
+    with pytest.raises(StoreUnavailable):
+        await errands.step()  # what was raised before is told only now
+    await setting.clock.run_for(2)
+    await errands.step()
+    await setting.clock.settle()
+    assert heard == ([1] if done else [1, 2])
+    assert (await setting.queue.depth(QUEUE)).leased == 0
 
 
 async def test_an_error_is_seen_and_its_message_comes_again_and_the_others_are_done():

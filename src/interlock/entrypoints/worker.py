@@ -195,9 +195,13 @@ class QueueWorker:
         self._retry_s = retry_s
 
         self._under_way: set[asyncio.Task[None]] = set()
+        self._left: dict[str, tuple[QueueMessage, bool]] = {}
+        """By receipt: messages that could be neither acknowledged nor given back, and whether they are done."""
 
     async def step(self) -> None:
         """Take as many messages as there is room for. One that takes long holds up nobody but itself."""
+        for message, done in list(self._left.values()):
+            await self._settle(message, done=done)  # while the store takes nothing, nothing more is taken on
         room = self._at_once - len(self._under_way)
         if room == 0:
             await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
@@ -226,10 +230,16 @@ class QueueWorker:
         try:
             done = await self._handle(message)
         finally:
-            if done:
-                await self._queue.ack(self._name, message.receipt)
-            else:
-                await self._queue.release(self._name, message.receipt, delay_s=self._retry_s(message.attempts))
+            self._left[message.receipt] = (message, done)
+            await self._settle(message, done=done)
+
+    async def _settle(self, message: QueueMessage, *, done: bool) -> None:
+        """Acknowledge it or give it back. Safe to repeat; not done at all, it would lie idle for the rest of its lease."""
+        if done:
+            await self._queue.ack(self._name, message.receipt)
+        else:
+            await self._queue.release(self._name, message.receipt, delay_s=self._retry_s(message.attempts))
+        self._left.pop(message.receipt, None)
 
 
 class Sweeper:
