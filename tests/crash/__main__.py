@@ -1,0 +1,78 @@
+"""`python -m tests.crash --rounds N --seed S`: kill, stop, fill, step the clock under load; lose and double nothing."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import secrets
+import statistics
+import sys
+
+from tests.crash.campaign import Outcome, Plan, run
+from tests.crash.checks import DOUBLE, LOSS
+
+SHOWN_MAX = 10
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument(
+        "--seed", type=int, default=None, help="the same seed deals the same blows (default: a new one)"
+    )
+    parser.add_argument("--payments", type=int, default=Plan.payments, help="begun in each round")
+    parser.add_argument("--check-every", type=int, default=Plan.check_every, help="rounds")
+    given = parser.parse_args()
+    seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
+    plan = Plan(given.rounds, seed, given.payments, given.check_every)
+    outcome = asyncio.run(run(plan, lambda doing: print(doing, file=sys.stderr, flush=True)))
+    print(figures(outcome))
+    return 1 if outcome.failed else 0
+
+
+def figures(outcome: Outcome) -> str:
+    """What is printed in the end: counts, and what went wrong with the command that repeats it."""
+    complaints = {
+        kind: sum(len(one.complaints) for one in outcome.failed if one.kind == kind) for kind in (LOSS, DOUBLE)
+    }
+    by_kind = ", ".join(f"{kind} {count}" for kind, count in sorted(outcome.rounds.items()))
+    rows = [
+        ("rounds", f"{outcome.rounds.total()}: {by_kind}"),
+        *(("left out", f"{kind}: {why}") for kind, why in outcome.left_out.items()),
+        ("disk", outcome.disk),
+        ("requests", f"{outcome.requests} in {outcome.tries} tries, {outcome.given_up_early} given up early"),
+        ("acknowledged", f"{outcome.acknowledged}, {outcome.replays} of them replayed meanwhile"),
+        ("payments", f"{outcome.payments}"),
+        ("charges", f"{outcome.charges}, {outcome.operations} operations at the provider"),
+        (
+            "webhooks",
+            f"{outcome.events} events, {outcome.webhooks} taken, {outcome.webhooks_repeated} of them duplicates",
+        ),
+        ("restarts", f"{outcome.restarts}"),
+        ("recovery", _spread(outcome.recovery_s)),
+        ("drained", _spread(outcome.drain_s)),
+        ("clock", f"{outcome.clock_offset_s:+d} s in the end"),
+        ("checks", f"{outcome.checks}"),
+        ("seconds", f"{outcome.seconds:.0f}"),
+        ("losses", f"{complaints[LOSS]}"),
+        ("doubles", f"{complaints[DOUBLE]}"),
+    ]
+    lines = [f"{name:14}{value}" for name, value in rows]
+    for check in outcome.failed:
+        lines += ["", f"NOT SO: {check.what}", *(f"  {one}" for one in check.complaints[:SHOWN_MAX])]
+        if len(check.complaints) > SHOWN_MAX:
+            lines.append(f"  and {len(check.complaints) - SHOWN_MAX} more")
+    plan = outcome.plan
+    again = f"python -m tests.crash --rounds {plan.rounds} --seed {plan.seed} --payments {plan.payments}"
+    lines += ["", f"{'FAILED' if outcome.failed else 'PASSED'}; again: {again} --check-every {plan.check_every}"]
+    return "\n".join(lines)
+
+
+def _spread(seconds: list[float]) -> str:
+    if not seconds:
+        return "never"
+    return f"p50 {statistics.median(seconds):.2f} s, max {max(seconds):.2f} s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
