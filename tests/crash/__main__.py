@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import secrets
+import signal
 import statistics
 import sys
 
@@ -22,12 +23,26 @@ def main() -> int:
     )
     parser.add_argument("--payments", type=int, default=Plan.payments, help="begun in each round")
     parser.add_argument("--check-every", type=int, default=Plan.check_every, help="rounds")
+    parser.add_argument("--no-mount", action="store_true", help="stay on this disk, also as root")
     given = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
-    plan = Plan(given.rounds, seed, given.payments, given.check_every)
-    outcome = asyncio.run(run(plan, lambda doing: print(doing, file=sys.stderr, flush=True)))
+    plan = Plan(given.rounds, seed, given.payments, given.check_every, not given.no_mount)
+    try:
+        outcome = asyncio.run(_run(plan))
+    except asyncio.CancelledError:
+        print(f"interrupted: nothing is proved (seed {seed})", file=sys.stderr)
+        return 1
     print(figures(outcome))
     return 1 if outcome.failed else 0
+
+
+async def _run(plan: Plan) -> Outcome:
+    """Asked to end, it takes its processes and its file system along."""
+    campaign = asyncio.current_task()
+    assert campaign is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, campaign.cancel)
+    return await run(plan, lambda doing: print(doing, file=sys.stderr, flush=True))
 
 
 def figures(outcome: Outcome) -> str:
@@ -62,9 +77,12 @@ def figures(outcome: Outcome) -> str:
         lines += ["", f"NOT SO: {check.what}", *(f"  {one}" for one in check.complaints[:SHOWN_MAX])]
         if len(check.complaints) > SHOWN_MAX:
             lines.append(f"  and {len(check.complaints) - SHOWN_MAX} more")
+    if outcome.kept:
+        lines += ["", f"kept, to look into: {outcome.kept}"]
     plan = outcome.plan
     again = f"python -m tests.crash --rounds {plan.rounds} --seed {plan.seed} --payments {plan.payments}"
-    lines += ["", f"{'FAILED' if outcome.failed else 'PASSED'}; again: {again} --check-every {plan.check_every}"]
+    again += f" --check-every {plan.check_every}{'' if plan.mount else ' --no-mount'}"
+    lines += ["", f"{'FAILED' if outcome.failed else 'PASSED'}; again: {again}"]
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -30,6 +31,8 @@ from tests.crash.processes import Ended, Processes
 from tests.crash.stepped_clock import SteppedClock
 
 FAULT_RATE = 0.06
+COME_TO_REST_S = 180.0
+"""So long a merchant waits for a payment, with a blow every few seconds that interrupts whatever would move it."""
 SETTLE_S = 120.0
 QUIET_S = 3.0
 OLD_KEYS = 40
@@ -44,6 +47,8 @@ class Plan:
     payments: int = 24
     """Begun in each round."""
     check_every: int = 10
+    mount: bool = True
+    """Give the data a file system of its own, if we may. Else it lies on the disk of temporary files."""
 
 
 @dataclass
@@ -72,6 +77,8 @@ class Outcome:
     checks: int = 0
     seconds: float = 0.0
     failed: list[Check] = field(default_factory=list)
+    kept: str = ""
+    """Where a copy of everything is, to look into what failed."""
     evidence: Evidence | None = None
     """The last that was gathered, over everything."""
 
@@ -82,10 +89,14 @@ async def run(plan: Plan, report: Report) -> Outcome:
     outcome = Outcome(plan)
     with tempfile.TemporaryDirectory(prefix="interlock-crash-") as scratch:
         folder = Path(scratch)
-        ground = disk(folder / "data")
+        ground = disk(folder / "data", mount=plan.mount)
         try:
             await _run_on(plan, folder, ground, outcome, report)
         finally:
+            if outcome.failed:
+                outcome.kept = shutil.copytree(
+                    folder, tempfile.mkdtemp(prefix="interlock-crash-kept-"), dirs_exist_ok=True
+                )
             ground.remove()
     outcome.seconds = time.monotonic() - began
     return outcome
@@ -140,7 +151,11 @@ class Campaign:
         chosen = stories(self._plan.payments, seed=self._plan.seed * 10_000 + number, run=f"crash-{number}")
         simulator_url = self._blows.processes.simulator_url
         self._load.append(
-            asyncio.create_task(tell_all(chosen, self._witness, simulator_url=simulator_url, on_told=lambda: None))
+            asyncio.create_task(
+                tell_all(
+                    chosen, self._witness, simulator_url=simulator_url, on_told=lambda: None, wait_s=COME_TO_REST_S
+                )
+            )
         )
         await asyncio.sleep(self._dice.uniform(0.1, 1.0))
         await blow()

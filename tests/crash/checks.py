@@ -88,7 +88,9 @@ def _books_equal_payments(e: Evidence) -> Iterator[str]:
     """What was taken and given back for each payment, over all its charges: late ones were given back whole."""
     taken: Counter[str] = Counter()
     held: Counter[str] = Counter()
+    disputed: Counter[str] = Counter()
     for row in e.charges:
+        disputed[row["payment_id"]] += row["disputed"]
         taken[row["payment_id"]] += row["captured"] - row["refunded"]
         held[row["payment_id"]] += _held(row)
     for payment in e.payments.values():
@@ -97,6 +99,9 @@ def _books_equal_payments(e: Evidence) -> Iterator[str]:
             yield f"{payment['id']} says {says} {payment['currency']} are ours, the provider's books {taken[payment['id']]}"
         if payment["status"] in ("failed", "canceled") and held[payment["id"]] != says:
             yield f"{payment['id']} is {payment['status']}, and the provider holds {held[payment['id']]} of the payer's money"
+        away = sum(one["amount"] for one in payment["disputes"] if one["status"] != "won")
+        if disputed[payment["id"]] != away:
+            yield f"{payment['id']} says {away} are disputed or lost, the provider's books {disputed[payment['id']]}"
     known = {payment_id for payment_id, _ in e.events.values()}
     for row in e.charges:
         if _held(row) and row["payment_id"] not in known:

@@ -25,6 +25,7 @@ def payment(version: int, **changes) -> dict:
         "metadata": {"basket": "7"},
         "captures": [],
         "refunds": [],
+        "disputes": [],
         "version": version,
         "created_at": "2026-11-26T10:00:00.000Z",
     }
@@ -78,6 +79,7 @@ def sound() -> Evidence:
                 "captured": 3000,
                 "released": 2000,
                 "refunded": 1000,
+                "disputed": 0,
             }
         ],
         totals={"simulator": {"EUR": {"captured": 3000, "refunded": 1000, "lost": 0}}},
@@ -168,6 +170,10 @@ def take_more_than_the_payment_says(e):
     e.charges[0]["captured"] = 3001
 
 
+def decide_a_dispute_unheard(e):
+    e.payments["pay_1"]["disputes"].append({"id": "dsp_1", "amount": 500, "status": "opened"})
+
+
 def keep_money_of_a_failed_payment(e):
     e.payments["pay_1"]["status"] = "failed"
     e.charges[0]["released"] = 1999
@@ -254,6 +260,7 @@ TAMPERED = {
     "no charge twice": (effect_twice, charge_twice, pay_twice_for_one_reference, acknowledge_another_amount),
     "the provider's books equal the payments": (
         take_more_than_the_payment_says,
+        decide_a_dispute_unheard,
         keep_money_of_a_failed_payment,
         hold_money_of_nobody,
     ),

@@ -23,7 +23,12 @@ Payment = dict[str, Any]
 
 
 async def tell_all(
-    stories: Sequence[Story], merchant: Merchant, *, simulator_url: str, on_told: Callable[[], None]
+    stories: Sequence[Story],
+    merchant: Merchant,
+    *,
+    simulator_url: str,
+    on_told: Callable[[], None],
+    wait_s: float = WAIT_S,
 ) -> list[str]:
     """Tell every story; those that were left before their end, because nothing came to rest or nobody answered."""
     waiting = iter(stories)
@@ -31,7 +36,7 @@ async def tell_all(
 
     async def one_after_another() -> None:
         for story in waiting:
-            teller = _Teller(story, merchant, simulator_url)
+            teller = _Teller(story, merchant, simulator_url, wait_s)
             try:
                 await teller.tell()
             except TimeoutError as error:
@@ -47,11 +52,12 @@ async def tell_all(
 class _Teller:
     """One story."""
 
-    def __init__(self, story: Story, merchant: Merchant, simulator_url: str) -> None:
+    def __init__(self, story: Story, merchant: Merchant, simulator_url: str, wait_s: float) -> None:
         self.at: str = "the first request"
         self._story = story
         self._merchant = merchant
         self._simulator_url = simulator_url
+        self._wait_s = wait_s
         self._dice = random.Random(story.seed)  # noqa: S311 - repeatable on purpose
         self._keys = 0
         self._path = ""
@@ -172,13 +178,13 @@ class _Teller:
 
     async def _once(self, holds: Callable[[Payment], object]) -> Payment:
         """The payment once `holds`. Raises TimeoutError."""
-        until = time.monotonic() + WAIT_S
+        until = time.monotonic() + self._wait_s
         while True:
             payment: Payment = await self._merchant.get(self._path)
             if holds(payment):
                 return payment
             if time.monotonic() > until:
-                raise TimeoutError(f"{payment['id']} is {payment['status']} after {WAIT_S:g} s")
+                raise TimeoutError(f"{payment['id']} is {payment['status']} after {self._wait_s:g} s")
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _new_key(self) -> str:
