@@ -5,6 +5,7 @@ Time that passes (monotonic) is left alone, as a step of the real clock leaves i
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class SteppedClock:
             return {}
         return {
             "LD_PRELOAD": str(self.library),
-            "PYTHONPATH": str(Path(__file__).parent / "faketime"),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "faketime"), os.environ.get("PYTHONPATH", "")]),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_CACHE_DURATION": str(REREAD_S),
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from interlock.bootstrap import QUEUES, Platform, Storage
+from interlock.bootstrap import Platform
 from interlock.core.kernel.bus import Bus, BusMessage, BusRecord, Forwards, Prunes, Subscription
 from interlock.core.kernel.clock import MINUTE, Clock, Millis
 from interlock.core.kernel.errors import InterlockError, WriteConflict
@@ -78,17 +78,6 @@ async def _forever(loop: Loop, stop: asyncio.Event, clock: Clock, telemetry: Tel
             # A bug in one step must neither end the loop nor pass unseen: what it worked on comes again.
             telemetry.error("worker.step_crashed", loop=loop.name, error=type(error).__name__)
             await clock.sleep(PAUSE_AFTER_ERROR_S)
-
-
-async def take_over(storage: Storage) -> None:
-    """For a worker that is known to be the only one: what the one before it had leased when it died need not wait."""
-    for spec in QUEUES:
-        try:
-            await storage.leases.end_leases(spec.name)
-        except InterlockError as error:
-            storage.telemetry.warning(
-                "worker.takeover_failed", queue=spec.name, code=error.code
-            )  # the leases end by themselves
 
 
 class Relay:
