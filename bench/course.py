@@ -67,7 +67,7 @@ class Lap(NamedTuple):
             "cpu_us": self.slice.cpu_us("contestant"),
             "cpu_all_us": self.cpu_all_us,
             "cpu_cores": {name: seconds / report.window_s for name, seconds in self.slice.cpu_s.items()}
-            | {"generator": report.cpu_s / report.elapsed_s},
+            | {"generator": report.cpu_s / report.elapsed_s, "others": self.slice.others_cores},
             "latency_ms": report.latency_ms,
             "late_ms": report.late_ms,
         }

@@ -26,6 +26,8 @@ class Slice(NamedTuple):
     report: Report
     cpu_s: Mapping[str, float]
     """By group of processes, within the window."""
+    others_cores: float = 0.0
+    """Cores that processes of nobody here used within the window: on a quiet machine next to none."""
 
     @property
     def rate_per_s(self) -> float:
@@ -69,20 +71,24 @@ def drive(spec: Spec, *, cores: Iterable[int], groups: Mapping[str, Callable[[],
         process.stdin.close()
         before: dict[str, tuple[list[int], float]] = {}
         spent: dict[str, float] = {}
-        window_from = window_to = 0.0
+        window_from = window_to = busy_s = own_s = 0.0
         for line in process.stdout:
             said = msgspec.json.decode(line)
             if said.get("at") == "window":
                 before = {name: (pids := find(), machine.cpu_s(pids)) for name, find in groups.items()}
+                busy_s, own_s = machine.busy_s(), machine.cpu_s([process.pid, os.getpid()])
                 window_from = time.perf_counter()
             elif said.get("at") == "end":
                 spent = {name: machine.cpu_s(pids) - cpu for name, (pids, cpu) in before.items()}
+                busy_s = machine.busy_s() - busy_s
+                own_s = machine.cpu_s([process.pid, os.getpid()]) - own_s
                 window_to = time.perf_counter()
             else:
                 report = msgspec.convert(said, Report)
                 # Both ends were taken a moment late; what counts is CPU per second.
                 scale = report.window_s / (window_to - window_from)
-                return Slice(report, {name: seconds * scale for name, seconds in spent.items()})
+                others = max(0.0, busy_s - own_s - sum(spent.values())) / (window_to - window_from)
+                return Slice(report, {name: seconds * scale for name, seconds in spent.items()}, others)
     finally:
         process.stdout.close()
         status = process.wait()

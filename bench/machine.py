@@ -48,6 +48,17 @@ def cpu_s(pids: Iterable[int]) -> float:
     return total
 
 
+def busy_s() -> float:
+    """CPU seconds all processes of the machine have used on our two cores, with what the host took from them."""
+    total = 0.0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name in {f"cpu{core}" for core in BOTH}:
+            user, nice, system, _, _, irq, softirq, steal = (int(field) for field in fields[:8])
+            total += (user + nice + system + irq + softirq + steal) * _TICK_S
+    return total
+
+
 def memory_bytes(pids: Iterable[int]) -> int:
     """Proportional set size: a page that n processes share counts 1/n for each, so the sum is what is really held."""
     total = 0

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import machine, persisted
+from bench import machine, persisted, profiling
 from bench.comparators.postgres import Postgres
 from bench.contestants import durable
 from bench.contestants.comparator import APPS, Comparator
@@ -66,6 +66,7 @@ class Measuring:
             contestants = [stack.enter_context(_running(one)) for one in self._contestants(1, ONE_CORE)]
             disk_before = self._disk(contestants)
             echoes: list[float] = []
+            echo_us: list[float] = []
             durables: list[dict[str, Any]] = []
             rounds: dict[str, list[dict[str, Any]]] = {one.name: [] for one in contestants}
             for number in range(plan.rounds):
@@ -78,6 +79,7 @@ class Measuring:
                     connections=plan.connections,
                 )
                 echoes.append(bare.rate_per_s)
+                echo_us.append(bare.cpu_us("contestant"))
                 durables.append(durable.measure(self.folder, plan.durable_s, cores=ONE_CORE))
                 for one in turned(contestants, number):
                     lap = self._lap(course, one)
@@ -86,6 +88,7 @@ class Measuring:
             grown = {name: size - disk_before[name] for name, size in self._disk(contestants).items()}
             throughput = {name: spread([one["per_s"] for one in rounds[name]]) for name in rounds}
             latency = self._latencies(course, contestants, throughput)
+            profile = self._profile(course, contestants[0])
             self._count("one core", course, contestants)
         found: dict[str, Any] = {}
         for name, each in rounds.items():
@@ -94,7 +97,7 @@ class Measuring:
                 "disk_bytes_per_payment": grown[name] / made[name],
             }
         return {
-            "one_core": {"echo": {"per_s": spread(echoes)}} | found,
+            "one_core": {"echo": {"per_s": spread(echoes), "cpu_us": spread(echo_us)}} | found,
             "durable": {
                 "fdatasync_p50_us": spread([one["fdatasync"]["us"]["p50"] for one in durables]),
                 "fdatasync_p99_us": spread([one["fdatasync"]["us"]["p99"] for one in durables]),
@@ -103,6 +106,7 @@ class Measuring:
                 "commits_per_s": spread([one["commit"]["per_s"] for one in durables]),
             },
             "latency": latency,
+            "profile": profile,
         }
 
     def two_cores(self) -> dict[str, Any]:
@@ -214,6 +218,15 @@ class Measuring:
             for kind, each in bare.items()
         }
         return found
+
+    def _profile(self, course: Course, one: Contestant) -> dict[str, Any] | None:
+        """Where our platform's time goes under full load; None in a quick run."""
+        if self.plan.quick:
+            return None
+        self.say("one core: profile")
+        sampling = profiling.sample(one.pids()[0], self.folder, seconds=self.plan.slice_s + 1)
+        self._lap(course, one)
+        return profiling.read(sampling, self.folder)
 
     def _disk(self, contestants: Sequence[Any]) -> dict[str, int]:
         sizes = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,10 +12,13 @@ Results = Mapping[str, Any]
 TITLES = {
     "echo": "uvicorn echo",
     "interlock": "Interlock",
-    "interlock_together": "Interlock, worker not apart",
+    "interlock_together": "Interlock, API and worker in one process",
     "asyncpg": "FastAPI + asyncpg + PostgreSQL",
     "sqlalchemy": "FastAPI + SQLAlchemy + httpx",
 }
+CORES_OF = ("contestant", "provider", "generator", "others")
+QUIET_CORES = 0.1
+"""Strangers that use more than this make throughput and latency say more about the machine than about anybody on it."""
 Table = tuple[str, list[str], list[list[str]]]
 """Title, heads of columns, rows."""
 
@@ -29,6 +33,30 @@ def number(value: float) -> str:
     return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 1 else f"{value:.3f}"
 
 
+def strangers_cores(results: Results) -> float:
+    """The median slice's cores in use by processes that are not the benchmark's; not a number when that is not known."""
+    used = [
+        one["cpu_cores"].get("others", float("nan"))
+        for phase in ("one_core", "two_cores")
+        for name, one in results.get(phase, {}).items()
+        if name != "echo"
+    ]
+    return statistics.median(used) if used else float("nan")
+
+
+def warning(results: Results) -> str:
+    """What a reader must know of the machine before the figures; empty for a quiet one."""
+    used = strangers_cores(results)
+    if used <= QUIET_CORES:
+        return ""
+    how = "how much of it others used is not known" if used != used else f"others used {used:.2f} of its 2 cores"
+    return (
+        f"The machine was not quiet: {how}. Then the system shares a core out among processes, and a contestant of many"
+        " processes gets more of it than one of a single process. CPU per payment says what a payment costs; the rates and"
+        " times of such a run do not."
+    )
+
+
 def ranged(figure: Mapping[str, float]) -> str:
     """Median and the rounds' extremes."""
     return f"{number(figure['median'])} ({number(figure['min'])} to {number(figure['max'])})"
@@ -41,6 +69,8 @@ def tables(results: Results) -> Iterator[Table]:
         yield _cores(results)
         yield _latency(results)
         yield _durable(results)
+    if results.get("profile"):
+        yield _profile(results)
     if "histories" in results:
         yield _histories(results)
     if "write_units" in results:
@@ -64,7 +94,9 @@ def gates(verdicts: list[Verdict]) -> Table:
 
 
 def _throughput(results: Results) -> Table:
-    rows = [["one core", TITLES["echo"], ranged(results["one_core"]["echo"]["per_s"]), "1", "", "", "", "", ""]]
+    echo = results["one_core"]["echo"]
+    echo_us = number(echo["cpu_us"]["median"]) if "cpu_us" in echo else ""
+    rows = [["one core", TITLES["echo"], ranged(echo["per_s"]), "1", "", echo_us, "", "", ""]]
     for phase, title, ratio in (("one_core", "one core", "of_echo"), ("two_cores", "two cores", "of_asyncpg")):
         for name, one in results.get(phase, {}).items():
             if name == "echo":
@@ -102,11 +134,9 @@ def _cores(results: Results) -> Table:
     for phase, title in (("one_core", "one core"), ("two_cores", "two cores")):
         for name, one in results.get(phase, {}).items():
             if name != "echo":
-                used = one["cpu_cores"]
-                rows.append(
-                    [title, TITLES[name], *(f"{used[who]:.2f}" for who in ("contestant", "provider", "generator"))]
-                )
-    return "Cores in use during a slice", ["", "", "contestant", "provider", "load generator"], rows
+                used = {"others": float("nan")} | one["cpu_cores"]
+                rows.append([title, TITLES[name], *(f"{used[who]:.2f}" for who in CORES_OF)])
+    return "Cores in use during a slice", ["", "", "contestant", "provider", "load generator", "strangers"], rows
 
 
 def _latency(results: Results) -> Table:
@@ -146,6 +176,13 @@ def _durable(results: Results) -> Table:
         ["... one after the other", f"{ranged(found['commits_per_s'])} /s"],
     ]
     return "What the disk takes", ["", ""], rows
+
+
+def _profile(results: Results) -> Table:
+    rows = [[f"**{name}**", f"{share:.0%}"] for name, share in results["profile"]["parts"].items()]
+    rows += [[f"`{name}`", f"{share:.1%}"] for name, share in results["profile"]["functions"].items()]
+    title = "Where the time goes on one core under full load (parts; then the functions that take most by themselves)"
+    return title, ["", "share of busy time"], rows
 
 
 def _histories(results: Results) -> Table:

@@ -140,7 +140,9 @@ class Template:
         return (type(cell).__name__, mould) if mould.gaps else cell
 
     def _shapes(self, database: sqlite3.Connection) -> list[Any]:
-        ddl = database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
+        marks = ", ".join("?" * len(TABLES))
+        statement = f"SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name IN ({marks}) ORDER BY name"
+        ddl = database.execute(statement, tuple(TABLES)).fetchall()
         return [ddl, *(len(rows) for rows in self.rows.values()), *sorted(_keys(self.rows))]
 
     def payment(self, numbers: Numbers) -> dict[str, list[tuple[Any, ...]]]:
