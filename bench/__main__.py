@@ -16,12 +16,15 @@ from typing import Any
 
 import msgspec
 
-from bench import environment, gates, imports, machine, page, provider, report, write_units
+from bench import gates, imports, machine, page, provider, report, write_units
 from bench.comparators.postgres import Postgres
+from bench.contestants.interlock import NotCaughtUp
 from bench.course import DRIVER, ONE_CORE
+from bench.driving import GeneratorFailed
 from bench.measuring import Measuring
 from bench.plan import FULL, QUICK, Plan
-from bench.processes import ROOT
+from bench.processes import ROOT, DidNotStart
+from tests.counterparts.install import install_comparators
 
 LATEST = page.RESULTS
 
@@ -76,10 +79,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="within two minutes, once installed")
     parser.add_argument("--results", type=Path, help="where the JSON goes")
     given = parser.parse_args(arguments)
-    environment.install()
-    with tempfile.TemporaryDirectory(prefix="interlock-bench-") as folder:
-        Path(folder).chmod(0o755)
-        results = measure(QUICK if given.quick else FULL, Path(folder))
+    try:
+        install_comparators()
+        with tempfile.TemporaryDirectory(prefix="interlock-bench-") as folder:
+            Path(folder).chmod(0o755)
+            results = measure(QUICK if given.quick else FULL, Path(folder))
+    except (RuntimeError, subprocess.CalledProcessError, DidNotStart, GeneratorFailed, NotCaughtUp) as error:
+        print(f"not measured: {error}", file=sys.stderr)
+        return 2
     verdicts = gates.judged(results)
     results["gates"] = [verdict._asdict() for verdict in verdicts]
     target = given.results or (None if given.quick else LATEST)
@@ -94,6 +101,8 @@ def main(arguments: list[str]) -> int:
     print(
         f"load average before it began: {results['taken']['load_average_before']:.1f}, {machine.described(ROOT)['cores']} cores"
     )
+    if warned := report.warning(results):
+        print(warned)
     for wrong in results["persisted"]["wrong"]:
         print(f"DISAGREES {wrong}")
     missed = [verdict for verdict in verdicts if not verdict.met]

@@ -36,6 +36,8 @@ def _parts(results: Any) -> Iterator[str]:
         f" Python {machine['python']}, SQLite {machine['sqlite']}. Processes that wanted to run before it began:"
         f" {taken['load_average_before']:.1f}."
     )
+    if warned := report.warning(results):
+        yield f"**{warned}**"
     for table in (report.gates(gates.judged(results)), *report.tables(results)):
         title = table[0]
         yield f"### {title}"

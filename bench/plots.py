@@ -28,7 +28,7 @@ COLOURS = {
 }
 NAMES = {
     "interlock": "Interlock",
-    "interlock_together": "Interlock,\nworker not apart",
+    "interlock_together": "Interlock,\n1 process",
     "asyncpg": "FastAPI\n+ asyncpg",
     "sqlalchemy": "FastAPI\n+ SQLAlchemy",
 }
@@ -79,9 +79,9 @@ def latency(results: Results) -> Any:
         place += 0.6
     sync_ms = results["durable"]["fdatasync_p50_us"]["median"] / 1_000
     axis.axvline(sync_ms, color=INK, linestyle=":")
-    axis.annotate("one fdatasync", (sync_ms, place - 0.4), color=INK, xytext=(3, 0), textcoords="offset points")
+    axis.annotate("one fdatasync", (sync_ms, -0.45), color=INK, xytext=(3, 0), textcoords="offset points")
     axis.set_yticks([at for at, _ in ticks], [text for _, text in ticks])
-    axis.invert_yaxis()
+    axis.set_ylim(place - 0.8, -0.8)
     axis.set_xscale("log")
     axis.set_xlabel("milliseconds beyond the provider's own answer: p50 (dot) to p99 (bar)")
     return figure
@@ -98,7 +98,9 @@ def stored(results: Results) -> Any:
     high = [one["max"] * 100 - one["median"] * 100 for one in share]
     axis.errorbar(counts, middle, yerr=[low, high], color=COLOURS["interlock"], marker="o", capsize=4)
     axis.axhline(90, color=INK, linestyle=":")
-    axis.annotate("gate", (counts[0], 90), color=INK, xytext=(0, 3), textcoords="offset points")
+    axis.annotate(
+        "gate", (counts[-1], 90), color=INK, xytext=(-4, -4), textcoords="offset points", ha="right", va="top"
+    )
     axis.set_xscale("log")
     axis.set_ylim(bottom=0)
     axis.set_xlabel("stored payments")
