@@ -58,7 +58,7 @@ class Node:
         self.dead = False
         self.cut_off_until = self.stands_until = 0.0
         self._places: dict[str, Place] = {}
-        self._stood_in = ""
+        self._woken: set[asyncio.Task[Any] | None] = set()
         self._steps = 0
         self._dies = self._next_of("crash")
         self._stands = self._next_of("standstill")
@@ -97,17 +97,18 @@ class Node:
         if self._steps == self._stands and self._strikes("standstill"):
             dice = self.world.chaos.stream(f"{self.name}.{self.life}/standstill#{self._steps}")
             self.stands_until = self.world.loop.time() + STANDSTILL_MOST_S * dice.random() ** 2
-            self._stood_in = call
         while self.stands_until > self.world.loop.time():
             await asyncio.sleep(self.stands_until - self.world.loop.time())
             if self.dead:
                 raise Died
+            if call == "provider.send":
+                self._woken.add(asyncio.current_task())
         if stores and self.cut_off_until > self.world.loop.time() and not self.world.chaos.calm:
             raise StoreUnavailable("no way to the store")
 
-    def stood_still_in(self, call: str) -> bool:
-        """Whether the node has just woken on its way into this call, with what it had decided before it stood still."""
-        return self._stood_in == call and self.stands_until == self.world.loop.time()
+    def has_slept_on_the_way(self) -> bool:
+        """Whether the task that calls a provider stood still after it had decided to."""
+        return asyncio.current_task() in self._woken
 
     def _strikes(self, fault: str) -> bool:
         return self.world.chaos.happens(f"{self.name}.{self.life}/step#{self._steps}:{fault}")

@@ -260,7 +260,7 @@ class Watch:
         self.that(asked == (provider, action, attempt.id), "a provider is asked for what is on record", asked)
         amount = body.get("amount", attempt.amount)
         self.that(amount == attempt.amount, "a provider is asked for the amount on record", (attempt, amount))
-        given_up = attempt.outcome is Outcome.NOT_SENT and not node.stood_still_in("provider.send")
+        given_up = attempt.outcome is Outcome.NOT_SENT and not node.has_slept_on_the_way()
         self.that(not given_up, "who comes late does not send", (node.name, attempt))
         if action is Action.CAPTURE:
             left = payment.amount_authorized - payment.amount_captured - payment.amount_released
@@ -281,7 +281,9 @@ class Watch:
         if operation is None:
             return
         shown = (told.reference, told.amount, told.currency)
-        if shown == (operation.reference, operation.amount, operation.currency):
+        booked = (operation.reference, operation.amount, operation.currency)
+        # A void lets go of whatever is left: what that was is the company's to say.
+        if shown == booked or (operation.kind is Kind.VOID and told.reference == operation.reference):
             self.told.add(operation.reference)
         else:
             self.falsified.add(operation.reference)

@@ -104,6 +104,32 @@ async def test_killed_at_any_step_of_a_retry_by_hand_leaves_it_as_it_was_or_send
         assert [one.state for one in await world.deliveries()] == ["delivered"]
 
 
+async def test_killed_at_any_step_of_a_retry_by_hand_that_nobody_repeats_blocks_no_lane():
+    """Found by simulation: the delivery was open again, and no message of its own brought it up."""
+    steps = 1
+    for step in range(1, 100):
+        world = World()
+        await world.endpoint()
+        events = [await world.commit(version=1)]
+        await consume(world.w, records(events))
+        await world.drain()
+        [delivery] = await world.deliveries()
+        world.steps, world.kill_at = 0, step
+        try:
+            await retry_delivery(world.w, delivery.id, request())
+        except Killed:
+            world.kill_at = None
+        else:
+            steps = step
+            break
+        events += [await world.commit(version=version) for version in (2, 3)]
+        await consume(world.w, records(events))
+        await world.run_for(LEASES_S)
+        assert list(dict.fromkeys(world.merchant.heard)) == [event.id for event in events], f"killed at step {step}"
+        assert {one.state for one in await world.deliveries()} == {"delivered"}, f"killed at step {step}"
+    assert steps > 8
+
+
 async def test_two_workers_with_the_same_lane_at_once_send_once():
     world = World()
     await world.endpoint()

@@ -86,7 +86,7 @@ async def deliver(w: Webhooks, message: QueueMessage) -> bool:
         delivery = head.delivery
         own = delivery.version == turn.version
         now = w.clock.now()
-        if delivery.version < turn.version:
+        if delivery.version < turn.version and not delivery.by_hand:
             return True  # it has a message of its own, and whoever finishes it goes on with ours
         if own and turn.attempts < delivery.attempts_total and message.attempts == 1:
             return True  # a leftover: whoever made the last attempt has sent, or will send, another

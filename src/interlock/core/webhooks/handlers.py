@@ -39,6 +39,7 @@ from interlock.core.webhooks.views import endpoint_data
 
 ROTATION_GRACE: Millis = DAY
 """How long a replaced secret signs along."""
+RETRY_AT_THE_LATEST_S = 30.0
 CONFLICTS_MAX = 8
 PLATFORM_ACTOR = "platform"
 """In the audit trail, for what nobody asked for."""
@@ -188,6 +189,8 @@ async def retry_delivery(w: Webhooks, delivery_id: str, request: Request) -> Del
             target=delivery_id,
             tenant=request.tenant,
         )
+        # Should this end between the commit and the message that brings the delivery up, this one does.
+        await w.queue.send(QUEUE, encode_turn(turn_of(asked)), delay_s=RETRY_AT_THE_LATEST_S)
         try:
             await w.store.commit([delivery_write(asked, item.version), record], [recorded])
         except WriteConflict:
