@@ -8,13 +8,13 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from tests.crash.processes import Process, Processes
+from tests.crash.processes import LOOK_EVERY_S, Process, Processes
 from tests.crash.stepped_clock import SteppedClock
 
 DRAIN_MAX_S = 10.0
 START_MAX_S = 1.6
 """A process that starts is up after about this time: killed before, it dies in its start or its recovery."""
-FULL_S = (1.0, 2.5)
+FULL_S = (1.5, 3.0)
 FORWARD_S = (15, 90)
 BACK_S = (2, 6)
 """What is due waits longer by as much as the clock goes back."""
@@ -96,17 +96,23 @@ class Blows:
     # -- disk and clock -------------------------------------------------------------------------------------------
 
     async def _fill_disk(self) -> None:
-        """What is refused meanwhile is asked for again by the merchants; nobody may end because of it."""
+        """What is refused meanwhile is asked for again by the merchants; nobody may end because of it, and it must be seen."""
         p = self.processes
         pids = [one.pid for one in p.roles]
+        until = time.monotonic() + self.dice.uniform(*FULL_S)
+        noticed = False
         p.disk.fill(pids)
         try:
-            await self._pause(*FULL_S)
+            while time.monotonic() < until:
+                noticed = not await p.is_ready() or noticed
+                await asyncio.sleep(LOOK_EVERY_S)
         finally:
             ended = [one for one in p.roles if not one.runs]
             p.disk.free([one.pid for one in p.roles if one.runs])
         for one in ended:
             self.complaints.append(f"disk full: the {one.name} ended: {one.said()}")
+        if not noticed:
+            self.complaints.append("disk full: the API said all the time that it could take work")
         await self._up(ended)
 
     async def _turn_read_only(self) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 ROOM_MB = 768
-SLACK_KB = 192
-"""What is left when it is full: less than a moment of traffic needs."""
+SLACK_KB = 16
+"""What is left when it is full: less than a payment needs."""
 
 
 class Disk(Protocol):
@@ -82,11 +82,9 @@ class OwnLimits:
         """Root ignores file modes."""
 
     def fill(self, pids: Iterable[int]) -> None:
-        written = self.folder / "interlock.db-wal"
-        size = written.stat().st_size if written.exists() else 0
         for pid in pids:
             _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size // 2, most))
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, most))
 
     def free(self, pids: Iterable[int]) -> None:
         for pid in pids:

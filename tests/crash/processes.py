@@ -162,6 +162,10 @@ class Processes:
                         raise Ended(f"the {one.name} ended by itself: {one.said()}")
                     await asyncio.sleep(LOOK_EVERY_S)
 
+    async def is_ready(self) -> bool:
+        """Whether the API says that it can take work."""
+        return await self._answers(f"{self.base_url}/readyz")
+
     async def date(self) -> float:
         """What the API's clock says, to the second."""
         assert self._session is not None
