@@ -68,6 +68,75 @@ async def test_stop_does_not_wait_for_idle_connections():
     writer.close()
 
 
+def start(status=200, *headers):
+    return {"type": "http.response.start", "status": status, "headers": list(headers)}
+
+
+def body(content=b"", **more):
+    return {"type": "http.response.body", "body": content, **more}
+
+
+FIVE = (b"content-length", b"5")
+
+
+@pytest.mark.parametrize(
+    ("method", "messages", "said"),
+    [
+        ("GET", [start(200, FIVE), body(b"hello")], b"content-length: 5\r\n\r\nhello"),
+        ("GET", [start(200, FIVE), body(b"he", more_body=True), body(b"llo")], b"content-length: 5\r\n\r\nhello"),
+        ("GET", [start(200), body(b"hello")], b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+        ("GET", [start(200, (b"content-length", b"0")), {"type": "http.response.body"}], b"content-length: 0\r\n\r\n"),
+        ("GET", [{"type": "http.response.start", "status": 204}, body()], b"\r\n\r\n"),
+        ("HEAD", [start(200, FIVE), body(b"hello")], b"content-length: 5\r\n\r\n"),
+        ("GET", [start(200, FIVE), "stumbles"], b"Internal Server Error"),
+        ("GET", [body(b"hello")], b"Internal Server Error"),
+    ],
+)
+async def test_answer_reaches_the_client_whole_however_the_application_sends_it(method, messages, said):
+    async def app(scope, receive, send):
+        for message in messages:
+            if message == "stumbles":
+                raise ValueError(message)
+            await send(message)
+
+    async with HttpServer(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2 if b"Error" not in said else 1):  # the connection stays usable
+            writer.write(request(method, "/"))
+            answer = b""
+            while not answer.endswith(said):
+                part = await asyncio.wait_for(reader.read(10_000), 5)
+                assert part, answer
+                answer += part
+        writer.close()
+
+
+async def test_answer_longer_or_shorter_than_announced_ends_the_connection():
+    for content in (b"hi", b"hello world"):
+
+        async def app(scope, receive, send, content=content):
+            await send(start(200, FIVE))
+            await send(body(content))
+
+        async with HttpServer(app) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request("GET", "/"))
+            assert not (await asyncio.wait_for(reader.read(), 5)).endswith(b"hello")
+            writer.close()
+
+
+async def test_whole_answer_is_one_piece_on_the_wire():
+    async def app(scope, receive, send):
+        await send(start(200, FIVE))
+        await send(body(b"hello"))
+
+    async with HttpServer(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request("GET", "/"))
+        assert (await reader.read(10_000)).endswith(b"\r\n\r\nhello")
+        writer.close()
+
+
 async def test_head_above_its_limit_is_answered_431(served):
     for padding in (HEAD_BYTES_MAX, 100 * HEAD_BYTES_MAX):
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)

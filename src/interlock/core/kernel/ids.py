@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Protocol
 
 from interlock.core.kernel.clock import Millis
@@ -26,13 +27,17 @@ class Ids(Protocol):
 
 def format_id(prefix: str, at: Millis, unique: int) -> str:
     """The id for an instant and 80 unique bits; ids of one prefix sort by `at`, then by `unique`."""
-    n = at << 80 | unique & (1 << 80) - 1
+    n = unique & (1 << 80) - 1
     pairs = _PAIRS
     return (
-        f"{prefix}_{pairs[n >> 120 & 1023]}{pairs[n >> 110 & 1023]}{pairs[n >> 100 & 1023]}{pairs[n >> 90 & 1023]}"
-        f"{pairs[n >> 80 & 1023]}{pairs[n >> 70 & 1023]}{pairs[n >> 60 & 1023]}{pairs[n >> 50 & 1023]}"
-        f"{pairs[n >> 40 & 1023]}{pairs[n >> 30 & 1023]}{pairs[n >> 20 & 1023]}{pairs[n >> 10 & 1023]}{pairs[n & 1023]}"
+        f"{prefix}_{_instant(at)}{pairs[n >> 70]}{pairs[n >> 60 & 1023]}{pairs[n >> 50 & 1023]}{pairs[n >> 40 & 1023]}"
+        f"{pairs[n >> 30 & 1023]}{pairs[n >> 20 & 1023]}{pairs[n >> 10 & 1023]}{pairs[n & 1023]}"
     )
+
+
+@lru_cache(maxsize=64)  # the ids of a request are made within a few milliseconds
+def _instant(at: Millis) -> str:
+    return "".join(_PAIRS[at >> shift & 1023] for shift in (40, 30, 20, 10, 0))
 
 
 def is_id(text: str, prefix: str) -> bool:

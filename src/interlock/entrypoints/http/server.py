@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from interlock.entrypoints.http.app import Receive, Scope, Send
+from interlock.entrypoints.http.requests import Headers
 
 HEAD_BYTES_MAX = 32_768
 """Request line and headers."""
@@ -62,6 +63,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         super().on_headers_complete()
+        if self.cycle is not None:  # Its task has not begun. Uvicorn has no setting for its class.
+            self.cycle.__class__ = _WholeAnswers
 
     def on_message_complete(self) -> None:
         self.arriving_since = None
@@ -69,6 +72,42 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+
+class _WholeAnswers(RequestResponseCycle):
+    """One request and its answer. A whole answer to an open connection is written in one piece.
+
+    Head and body then leave in one packet and one system call, and headers that the dispatcher has made are not looked at
+    again. All else, such as HEAD, answers in parts and closed or slow connections, goes uvicorn's way.
+    """
+
+    _start: Any = None
+    """The head, until it is known what comes behind it."""
+
+    async def send(self, message: Any) -> None:
+        if self.response_started or self.disconnected:
+            await super().send(message)
+        elif message["type"] == "http.response.start":
+            self._start = message
+        elif self._start is not None and self._is_whole(self._start.get("headers", ()), message):
+            headers = (*self.default_headers, *self._start["headers"])
+            head = b"".join([b"%b: %b\r\n" % header for header in headers])
+            self.response_started = self.response_complete = True
+            self.waiting_for_100_continue = False
+            self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[self._start["status"]], head, message.get("body", b"")))
+            self.message_event.set()
+            self.on_response()
+        else:
+            if self._start is not None:
+                await super().send(self._start)
+            await super().send(message)
+
+    def _is_whole(self, headers: Headers, message: Any) -> bool:
+        """Whether head and body are all of the answer, and the connection can take them and stays open."""
+        if message.get("more_body") or not self.keep_alive or self.flow.write_paused or self.scope["method"] == "HEAD":
+            return False
+        named = dict(headers)
+        return b"connection" not in named and named.get(b"content-length") == b"%d" % len(message.get("body", b""))
 
 
 async def _refuse_head(scope: Scope, receive: Receive, send: Send) -> None:
