@@ -55,6 +55,7 @@ def figures(outcome: Outcome) -> str:
         ("rounds", f"{outcome.rounds.total()}: {by_kind}"),
         *(("left out", f"{kind}: {why}") for kind, why in outcome.left_out.items()),
         ("disk", outcome.disk),
+        ("disk full", f"refused work in {outcome.full_noticed} of {outcome.rounds['disk full']} rounds"),
         ("requests", f"{outcome.requests} in {outcome.tries} tries, {outcome.given_up_early} given up early"),
         ("acknowledged", f"{outcome.acknowledged}, {outcome.replays} of them replayed meanwhile"),
         ("payments", f"{outcome.payments}"),

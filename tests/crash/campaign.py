@@ -73,6 +73,7 @@ class Outcome:
     restarts: int = 0
     recovery_s: list[float] = field(default_factory=list)
     drain_s: list[float] = field(default_factory=list)
+    full_noticed: int = 0
     clock_offset_s: int = 0
     checks: int = 0
     seconds: float = 0.0
@@ -236,4 +237,5 @@ def _count(outcome: Outcome, blows: Blows, told: Told, hook: Hook) -> None:
     outcome.webhooks, outcome.webhooks_repeated = hook.accepted, hook.repeated
     outcome.restarts = sum(one.starts - 1 for one in (*processes.roles, processes.simulator))
     outcome.recovery_s, outcome.drain_s = blows.recovery_s, blows.drain_s
+    outcome.full_noticed = blows.full_noticed
     outcome.clock_offset_s = blows.clock.offset_s

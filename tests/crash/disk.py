@@ -1,7 +1,7 @@
 """The disk under the folder of data: filled up and freed, turned read-only and back, by whatever this user may do.
 
-Root gives the folder a small file system of its own (tmpfs). Others limit the size of files that the running processes may
-write, which the kernel enforces at the same place, and take the right to write from the files.
+Root gives the folder a small file system of its own (tmpfs). Anybody can limit the size of files that the running processes
+may write, which the kernel enforces at the same place; all but root can take the right to write from the files.
 """
 
 from __future__ import annotations
@@ -46,13 +46,27 @@ def disk(folder: Path, *, mount: bool = True) -> Disk:
 
 
 class OwnFileSystem:
-    kind = "a tmpfs of its own: shrunk until it is full, remounted read-only"
+    """Shrunk, it refuses every new page, but not those of the log's file that were used before; a limit refuses all.
+
+    They take turns.
+    """
+
+    kind = "a tmpfs of its own, shrunk until it is full or limited (RLIMIT_FSIZE) by turns, and remounted read-only"
     can_be_read_only = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._limits = OwnLimits(folder)
+        self._limited = False
 
     def fill(self, pids: Iterable[int]) -> None:
+        self._limited = not self._limited
+        if self._limited:
+            self._limits.fill(pids)
+        else:
+            self._shrink()
+
+    def _shrink(self) -> None:
         for _ in range(20):  # what is written meanwhile may not fit any more
             found = os.statvfs(self.folder)
             used_kb = (found.f_blocks - found.f_bfree) * found.f_frsize // 1024
@@ -61,7 +75,10 @@ class OwnFileSystem:
         raise RuntimeError("the file system cannot be shrunk")
 
     def free(self, pids: Iterable[int]) -> None:
-        assert self._remount(f"size={ROOM_MB}m")
+        if self._limited:
+            self._limits.free(pids)
+        else:
+            assert self._remount(f"size={ROOM_MB}m")
 
     def read_only(self, wanted: bool) -> None:
         assert self._remount("ro" if wanted else "rw")

@@ -28,6 +28,7 @@ async def test_each_kind_of_blow_under_load_loses_and_doubles_nothing():
     assert set(outcome.left_out) <= {"read-only"}
     assert outcome.acknowledged >= outcome.payments > KINDS
     assert outcome.restarts >= 2 * KINDS - 6
+    assert outcome.full_noticed == 1
 
 
 def test_blows_come_in_turns_and_the_same_seed_deals_the_same():
