@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from interlock.backends.memory.store import MemoryStore
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from tests.simulation.watch import Watch
 
 
+Lag = Callable[[], float]
+"""How long news takes to those who wait for it, in seconds: then more of it may be there."""
+
+
 class WatchedStore(MemoryStore):
     """Has every commit looked at the moment it is made."""
 
-    def __init__(self, clock: RestingClock, loop: SimulatedLoop, watch: Watch) -> None:
+    def __init__(self, clock: RestingClock, loop: SimulatedLoop, watch: Watch, lag_s: Lag) -> None:
         super().__init__(clock)
-        self._loop, self._watch = loop, watch
+        self._loop, self._watch, self._lag_s = loop, watch, lag_s
 
     async def commit(self, writes: Sequence[Write], events: Sequence[Event] = ()) -> None:
         await super().commit(writes, events)
@@ -37,14 +41,15 @@ class WatchedStore(MemoryStore):
         finally:
             waiter.cancel()
             self._waiters.pop(waiter, None)
+        await _lag(self._lag_s())
 
 
 class RestingWakeups(Wakeups):
     """Waits that are futures of the loop's: a task for each would be half of the simulation's work."""
 
-    def __init__(self, clock: RestingClock, loop: SimulatedLoop) -> None:
+    def __init__(self, clock: RestingClock, loop: SimulatedLoop, lag_s: Lag) -> None:
         super().__init__(clock)
-        self._loop = loop
+        self._loop, self._lag_s = loop, lag_s
 
     async def wait(self, topic: str, *, timeout_s: float) -> None:
         waiter: asyncio.Future[None] = self._loop.create_future()
@@ -55,3 +60,9 @@ class RestingWakeups(Wakeups):
             await waiter
         finally:
             waiters.pop(waiter, None)
+        await _lag(self._lag_s())
+
+
+async def _lag(seconds: float) -> None:
+    if seconds:
+        await asyncio.sleep(seconds)

@@ -44,11 +44,13 @@ class Run(NamedTuple):
 
 def simulate(seed: int, *, only: Collection[str] | None = None) -> Run:
     """Run one seed; with `only`, no other faults than those of these names."""
-    gc.disable()  # cyclic garbage of one run is small, and looking for it is a tenth of the time
+    collects = gc.isenabled()
+    gc.disable()  # a world is one cycle: looking for garbage in it takes long and finds none
     try:
         return _simulate(seed, only)
     finally:
-        gc.enable()
+        if collects:
+            gc.enable()
 
 
 def _simulate(seed: int, only: Collection[str] | None) -> Run:

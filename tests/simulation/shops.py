@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 TENANTS = ("ten_1", "ten_2", "ten_3", "ten_4")
-PAYMENTS_OF_A_SHOP = 25
-OPENING_HOURS_S = 20.0
+PAYMENTS_OF_A_SHOP = 12
+OPENING_HOURS_S = 10.0
 TRIES_MAX = 8
 PATIENCES_S = (0.3, 2.0, 10.0, 60.0)
 CURRENCIES = ("EUR", "EUR", "JPY", "KWD")

@@ -41,7 +41,7 @@ def test_every_rule_holds_under_every_seed(chunk):
     seeds = range(1 + chunk, SEEDS + 1, CHUNKS)
     sums = run_seeds(seeds, processes=1)
     assert not sums.failures, f"make sim SEED={sums.failures[0][0]}: {sums.failures[0][1:]}"
-    assert sums.payments >= 80 * len(seeds)
+    assert sums.payments >= 40 * len(seeds)
     assert sums.faults.total() > 1_000
     assert len(sums.checks) > 50
 

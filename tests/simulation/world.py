@@ -41,6 +41,8 @@ WORKERS = ("worker_1", "worker_2")
 COMPANIES = ("simulator_a", "simulator_b")
 SKEW_MOST_MS: Millis = 4_000
 RESTART_MOST_S = 6.0
+LAGS_MOST_S = (0.0, 0.0, 0.1, 0.3)
+"""How long news of events and messages takes to those who wait, in brisk and in slow seeds."""
 CALL_TWICE_WITHIN_S = 40.0
 """Faults of the weather that are tied to a moment happen within so much of the beginning."""
 
@@ -74,12 +76,18 @@ class World:
         resting = RestingClock(self.loop)
         ids = SystemIds(self.clock, random_bits=self.chaos.stream("ids").getrandbits)
         self.watch = Watch(self)
-        self.store = WatchedStore(resting, self.loop, self.watch)
+        fate = self.chaos.stream("lags")
+        most_s = fate.choice(LAGS_MOST_S)
+
+        def lag_s() -> float:
+            return most_s * fate.random()
+
+        self.store = WatchedStore(resting, self.loop, self.watch, lag_s)
         self.bus = MemoryBus(resting)
-        self.bus._wakeups = RestingWakeups(resting, self.loop)
+        self.bus._wakeups = RestingWakeups(resting, self.loop, lag_s)
         specs = (QueueSpec(NOTIFICATIONS, lease_s=60.0, attempts_max=25), QUEUE_SPEC)
         self.queue = MemoryQueue(specs, clock=resting, ids=ids)
-        self.queue._wakeups = RestingWakeups(resting, self.loop)
+        self.queue._wakeups = RestingWakeups(resting, self.loop, lag_s)
         self.documents = MemoryDocuments((*PAYMENT_COLLECTIONS, *WEBHOOK_COLLECTIONS, JOURNALS))
 
     def _skews(self) -> dict[str, Millis]:
