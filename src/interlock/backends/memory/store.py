@@ -135,7 +135,9 @@ class MemoryStore:
     async def drop_expired(self, *, now: Millis, limit: int = 500) -> int:
         """Delete up to `limit` items whose `expires_at` has come, oldest first; how many there were. Safe to repeat."""
         expired = sorted(
-            (item.expires_at, key) for key, item in self._items.items() if (item.expires_at or now + 1) <= now
+            (item.expires_at, key)
+            for key, item in self._items.items()
+            if item.expires_at is not None and item.expires_at <= now
         )
         for _, key in expired[:limit]:
             self._replace(key, None)
