@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 READ_TIMEOUT_S, TOTAL_TIMEOUT_S = 5.0, 8.0
-SWEEP_INTERVAL_S = 0.5
+SWEEP_INTERVAL_S = 2.0
 STANDSTILL_MOST_S = 200.0
 TIME_LIMIT_MOST_S = 6.0
 LEFT_OUT = frozenset({"gauges", "consumer.log"})

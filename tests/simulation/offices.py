@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.simulation.shops import Shop
     from tests.simulation.world import World
 
-ACTS = 6
+ACTS = 4
 PAUSE_MOST_S = 8.0
 TRIES_MAX = 20
 
