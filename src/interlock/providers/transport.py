@@ -108,7 +108,8 @@ class HttpTransport:
 
 
 class _Pool:
-    """The connections to one provider. A waiter is told when one may be free, and looks again."""
+    """The connections to one provider. Who waits is given the next one that comes free, or told that there is room for
+    another; who comes later waits behind."""
 
     def __init__(self, config: ProviderConfig, keepalive_s: float, ssl_context: ssl.SSLContext | None) -> None:
         parts = urlsplit(config.base_url)
@@ -124,7 +125,9 @@ class _Pool:
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._connecting = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._promised = 0
+        """Rooms kept for waiters who were told and have not run yet."""
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
 
     def written(self, request: HttpRequest) -> bytes:
         """The request as it goes over the wire. Raises ValueError (a defect of the adapter) for what would break out of it."""
@@ -151,18 +154,22 @@ class _Pool:
         limit_s = min(self._config.connect_timeout_s, self._config.total_timeout_s)
         try:
             async with asyncio.timeout(limit_s):
-                while len(self._open) + self._connecting >= self._config.connections_max:
-                    await self._room()
-                    if (connection := self.idle()) is not None:
-                        return connection
+                while self._waiting or self._is_full():
+                    given = await self._next()
+                    if given is None:
+                        break  # there is room, kept until here
+                    if given.is_usable():
+                        return given
                 return await self._connect()
         except (OSError, ssl.SSLError) as error:
             return not_connected(error)
 
     def take_back(self, connection: Connection) -> None:
-        if connection.is_usable():
+        if connection.is_usable() and not self._wake(connection):
             self._idle.append(connection)
-            self._wake()
+
+    def _is_full(self) -> bool:
+        return len(self._open) + self._connecting + self._promised >= self._config.connections_max
 
     def close(self) -> None:
         for connection in list(self._open):
@@ -193,22 +200,39 @@ class _Pool:
             self._idle.remove(connection)
         self._wake()
 
-    async def _room(self) -> None:
-        waiter = self.loop.create_future()
+    async def _next(self) -> Connection | None:
+        """In turn: a connection that came free, or None when there is room to make one."""
+        waiter: asyncio.Future[Connection | None] = self.loop.create_future()
         self._waiting.append(waiter)
         try:
-            await waiter
+            given = await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
-                self._wake()  # it was told, and gives up: the next one has its turn
+                self._pass_on(self._taken(waiter.result()))  # told, and gives up: the next one has its turn
             raise
+        return self._taken(given)
 
-    def _wake(self) -> None:
+    def _taken(self, given: Connection | None) -> Connection | None:
+        if given is None:
+            self._promised -= 1
+        return given
+
+    def _pass_on(self, given: Connection | None) -> None:
+        if given is not None:
+            self.take_back(given)
+        else:
+            self._wake()
+
+    def _wake(self, connection: Connection | None = None) -> bool:
+        """Tell the first who waits; False if nobody does."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(None)
-                return
+                if connection is None:
+                    self._promised += 1
+                waiter.set_result(connection)
+                return True
+        return False
 
 
 def checked_path(path: str) -> str:

@@ -479,6 +479,45 @@ async def test_waiter_gets_the_connection_that_comes_free():
     assert server.connections == 2
 
 
+async def test_who_comes_later_does_not_overtake_a_waiter():
+    """Found by the benchmark: under load some waited until their time was over, while others went by."""
+    server = Server(*[OK] * 6)
+    done: list[str] = []
+    async with server.running() as url, transport() as real:
+        limits = config(url, connections_max=1)
+
+        async def again_and_again():
+            for _ in range(5):
+                await real.send(post(), limits)
+                done.append("busy")
+
+        async def once():
+            await real.send(post(), limits)
+            done.append("waiter")
+
+        await asyncio.gather(again_and_again(), once())
+    assert done.index("waiter") == 1
+
+
+async def test_never_are_there_more_connections_than_allowed_when_they_keep_dying():
+    server = Server(*[OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)] * 30)
+    async with server.running() as url, transport() as real:
+        limits = config(url, connections_max=2)
+        most = 0
+
+        async def one():
+            nonlocal most
+            reply = await real.send(post(), limits)
+            pool = real._pools[limits.name]
+            most = max(most, len(pool._open) + pool._connecting)
+            return reply
+
+        replies = await asyncio.gather(*(one() for _ in range(30)))
+        assert all(isinstance(reply, HttpReply) for reply in replies)
+        assert most <= 2
+        assert real._pools[limits.name]._promised == 0
+
+
 async def test_waiter_who_gives_up_when_told_passes_it_on():
     server = Server(0.2, OK)
     async with server.running() as url, transport() as real:
