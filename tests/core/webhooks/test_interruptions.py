@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from interlock.backends.sqlite.database import Database
@@ -13,6 +14,8 @@ from interlock.core.webhooks.delivering import consume
 from interlock.core.webhooks.handlers import retry_delivery
 from interlock.core.webhooks.listing import Wanted, find_deliveries, find_delivery
 from interlock.core.webhooks.ports import QUEUE, SendResult
+from interlock.core.webhooks.records import delivery_write
+from interlock.core.webhooks.states import DeliveryState
 from tests.clocks import ManualClock
 from tests.core.webhooks.world import OK, REFUSED, TENANT, Killed, World, records, request
 
@@ -150,6 +153,8 @@ async def test_two_workers_with_the_same_lane_at_once_send_once():
     finish.set()
     assert await first
     assert world.merchant.heard == [event.id]
+    await world.run_for(LEASES_S)  # somebody looks again when the lease is over, and finds nothing to do
+    assert len(world.merchant.heard) == 1
     assert await world.messages_left() == 0
 
 
@@ -245,6 +250,21 @@ async def test_one_of_several_workers_waits_for_the_lease_of_a_dead_one():
     assert world.merchant.heard == [event_id, event_id]
 
 
+async def test_message_that_comes_while_another_worker_fails_brings_the_delivery_up_when_the_lease_is_over():
+    """Found by simulation: the one who had the lease failed with its message gone, and the other had left it to that one."""
+    world = World()
+    await world.endpoint()
+    events = await world.happen()
+    [delivery] = await world.deliveries()
+    leased = msgspec.structs.replace(delivery, state=DeliveryState.SENDING, lease_until=world.clock.now() + 45_000)
+    await world.store.commit([delivery_write(leased, 1)])  # its worker is gone, and so is its message
+    await world.drain()
+    assert world.merchant.heard == []
+    await world.run_for(LEASES_S)
+    assert world.merchant.heard == [events[0].id]
+    assert await world.messages_left() == 0
+
+
 async def test_only_worker_does_not_send_again_what_it_is_sending_itself():
     world = World()
     world.alone = True
@@ -266,6 +286,8 @@ async def test_only_worker_does_not_send_again_what_it_is_sending_itself():
     await world.drain()
     finish.set()
     await sending
+    assert world.merchant.heard == [events[0].id]
+    await world.run_for(LEASES_S)  # somebody looks again when the lease is over, and finds nothing to do
     assert world.merchant.heard == [events[0].id]
     assert await world.messages_left() == 0
 

@@ -44,6 +44,7 @@ from interlock.core.webhooks.views import event_body, masked
 
 LEASE_BEYOND_TIMEOUT_S = 30.0
 """A lease outlives the longest request by so much."""
+LOOK_AFTER_LEASE_S = 1.0
 TURN_MAX_S = QUEUE_LEASE_S / 3
 """A worker begins no further delivery on one message after so long, well before the message's own lease ends."""
 GONE = 410
@@ -91,9 +92,10 @@ async def deliver(w: Webhooks, message: QueueMessage) -> bool:
         if own and turn.attempts < delivery.attempts_total and message.attempts == 1:
             return True  # a leftover: whoever made the last attempt has sent, or will send, another
         if _is_under_way(w, delivery, now):
-            # Somebody is at it, with a message of theirs. If this one was received before, that may have been us, before a
-            # crash, with whatever delivery of the lane we had come to: then nobody else will look after it.
-            return message.attempts == 1
+            # Whoever is at it may have failed, and the message it had may have been dropped in favour of this one: somebody
+            # must look again when the lease is over. If all went well, that look finds a leftover.
+            await _send_later(w, turn_of(delivery), (delivery.lease_until - now) / SECOND + LOOK_AFTER_LEASE_S)
+            return True
         if now < delivery.due_at:
             await _send_later(w, turn_of(delivery), (delivery.due_at - now) / SECOND)
             return True
