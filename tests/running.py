@@ -16,8 +16,7 @@ from interlock.core.ledger.verification import verify
 from interlock.core.payments.verification import payment_check
 from interlock.entrypoints import worker
 from interlock.entrypoints.http.api import api
-from interlock.entrypoints.http.server import HttpServer
-from tests.crash.test_crash_points import free_port
+from interlock.entrypoints.http.server import HttpServer, reserve
 
 TENANT = "ten_1"
 
@@ -65,7 +64,8 @@ class RunningPlatform:
 @asynccontextmanager
 async def running(data: Path, *, providers=(), credentials=(), **settings):
     """A platform with `providers` (ProviderSettings) and `credentials` ((provider, name, value), ...)."""
-    port = free_port()
+    address = reserve("127.0.0.1")
+    port = address.getsockname()[1]
     base_url = f"http://127.0.0.1:{port}"
     made = Settings(
         data=str(data),
@@ -84,7 +84,7 @@ async def running(data: Path, *, providers=(), credentials=(), **settings):
     loops = worker.loops(platform, member="test")
     work = asyncio.create_task(worker.run(loops, stop=stop, clock=storage.clock, telemetry=storage.telemetry))
     try:
-        async with HttpServer(api(platform), port=port), aiohttp.ClientSession() as session:
+        async with HttpServer(api(platform), reserved=address), aiohttp.ClientSession() as session:
             yield RunningPlatform(platform, base_url, session)
     finally:
         stop.set()

@@ -6,7 +6,6 @@ import asyncio
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import aiohttp
 import msgspec
 
 from tests.crash.disk import Disk
+from tests.free_ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 30.0
@@ -104,7 +104,7 @@ class Processes:
     def __init__(self, folder: Path, disk: Disk, environment: Mapping[str, str], faults: Mapping[str, object]) -> None:
         """`environment` is added to everybody's; `faults` is the simulator's plan."""
         self.folder, self.disk, self.data = folder, disk, disk.folder
-        api_port, self._worker_port, simulator_port = _free_ports()
+        api_port, self._worker_port, simulator_port = free_ports(1, 1, 1 + len(PROVIDERS))  # its instances behind it
         self.base_url = f"http://127.0.0.1:{api_port}"
         self.simulator_url = f"http://127.0.0.1:{simulator_port}"
         self._session: aiohttp.ClientSession | None = None
@@ -205,23 +205,3 @@ class Processes:
             for credential, value in (("api_key", one["api_key"]), ("signing_secret", one["signing_secrets"][0])):
                 done = self.command("secrets", "set", name, credential, given=value)
                 assert done.returncode == 0, done.stderr
-
-
-def _free_ports() -> tuple[int, int, int]:
-    """For the API, the worker and the simulator, whose instances take the ones behind its own. All below those that are
-    given out for connections, so that nobody takes one while its process is dead."""
-    taken = iter(range(20_000 + secrets.randbelow(8_000), 32_000))
-
-    def free(count: int) -> int:
-        run = 0
-        for port in taken:
-            try:
-                with socket.create_server(("127.0.0.1", port)):
-                    run += 1
-            except OSError:
-                run = 0
-            if run == count:
-                return port - count + 1
-        raise RuntimeError("no ports are free")
-
-    return free(1), free(1), free(1 + len(PROVIDERS))

@@ -6,7 +6,6 @@ the answers, the simulator's books, the webhooks that came, and the ledger on di
 
 import asyncio
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from interlock.bootstrap import open_platform, open_storage
 from interlock.config import Settings
 from interlock.core.ledger.verification import verify
 from interlock.core.payments.verification import payment_check
+from tests.free_ports import free_ports
 
 POINTS = 20
 AT_ONCE = 4
@@ -30,16 +30,11 @@ PATIENCE_S = 60.0
 ROOT = Path(__file__).parents[2]
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
 class Node:
     """The platform as a child process, restarted by hand."""
 
     def __init__(self, data: Path, simulator: Path) -> None:
-        self.data, self.simulator, self.port = data, simulator, free_port()
+        self.data, self.simulator, self.port = data, simulator, free_ports(1)[0]
         self.process: subprocess.Popen | None = None
 
     def start(self, kill_at: int) -> None:

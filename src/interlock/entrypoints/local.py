@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ from interlock.entrypoints.children import Simulated, keep_worker, simulator_bes
 from interlock.entrypoints.folder import LOG_FILE, READY_FILE, DataInUse, Ready, Role, held, remove, write_private
 from interlock.entrypoints.garbage import settle
 from interlock.entrypoints.http.api import api, worker_api
-from interlock.entrypoints.http.server import HttpServer
+from interlock.entrypoints.http.server import HttpServer, reserve
 
 __all__ = ["LOG_FILE", "READY_FILE", "DataInUse", "Ready", "WorkerApart", "run", "run_worker"]
 
@@ -65,11 +65,14 @@ async def run(
     folder = Path(settings.data)
     # The one in the folder is how this machine's tools find the platform, wherever else it is wanted.
     ready_files = {folder / READY_FILE, ready_file or folder / READY_FILE}
-    with held(folder, roles), (folder / LOG_FILE).open("ab", buffering=0) as log:
+    with (
+        held(folder, roles),
+        (folder / LOG_FILE).open("ab", buffering=0) as log,
+        closing(reserve(settings.host, settings.port)) as address,
+    ):
         remove(ready_files)  # those of a platform that was killed
         storage = open_storage(settings, log=log, shared=Role.WORKER not in roles)
-        port = settings.port or _free_port(settings.host)
-        base_url = settings.base_url or f"http://{settings.host}:{port}"
+        base_url = settings.base_url or _url(settings.host, address)
         async with simulator_beside(storage, folder, f"{base_url}/v1/notifications", wanted=simulator) as simulated:
             settings = replace(settings, providers=(*settings.providers, *simulated.providers))
             platform = await open_platform(settings, storage, issuer=base_url)
@@ -80,7 +83,7 @@ async def run(
                         await running.enter_async_context(_working(platform, stop))
                     elif worker_apart is not None:
                         worker_url = await running.enter_async_context(_worker_beside(platform, worker_apart, stop))
-                    await _serve(platform, port, stop, simulated, worker_url, ready_files, on_ready)
+                    await _serve(platform, address, stop, simulated, worker_url, ready_files, on_ready)
             finally:
                 await platform.close()
 
@@ -102,8 +105,9 @@ async def run_worker(
             async with AsyncExitStack() as running:
                 url = None
                 if port is not None:
-                    server = HttpServer(worker_api(platform), host=settings.host, port=port)
-                    url = f"http://{settings.host}:{await running.enter_async_context(server)}"
+                    address = running.enter_context(closing(reserve(settings.host, port)))
+                    await running.enter_async_context(HttpServer(worker_api(platform), reserved=address))
+                    url = _url(settings.host, address)
                 await running.enter_async_context(_working(platform, stop))
                 settle()
                 storage.telemetry.info("worker.started")
@@ -151,22 +155,22 @@ async def _take_over(storage: Storage) -> None:
 async def _worker_beside(platform: Platform, apart: WorkerApart, stop: asyncio.Event) -> AsyncIterator[str]:
     """The worker in a child process, which drains from `stop` on; where its health and metrics are."""
     settings = platform.settings
-    port = _free_port(settings.host)
-    command = [*apart.command, "--port", str(port)]
-    environment = {**apart.environment, **settings.as_environment()}
-    work = asyncio.create_task(
-        keep_worker(command, environment, stop=stop, telemetry=platform.storage.telemetry),
-    )
-    try:
-        yield f"http://{settings.host}:{port}"
-    finally:
-        stop.set()
-        await work
+    with closing(reserve(settings.host)) as address:  # Kept from others between two lives of the worker, too.
+        command = [*apart.command, "--port", str(address.getsockname()[1])]
+        environment = {**apart.environment, **settings.as_environment()}
+        work = asyncio.create_task(
+            keep_worker(command, environment, stop=stop, telemetry=platform.storage.telemetry),
+        )
+        try:
+            yield _url(settings.host, address)
+        finally:
+            stop.set()
+            await work
 
 
 async def _serve(
     platform: Platform,
-    port: int,
+    address: socket.socket,
     stop: asyncio.Event,
     simulated: Simulated,
     worker_url: str | None,
@@ -177,7 +181,7 @@ async def _serve(
     await ensure_signing_key(platform.access)
     client_id, client_secret = await _local_client(platform.access, storage)
     try:
-        async with HttpServer(api(platform), host=platform.settings.host, port=port):
+        async with HttpServer(api(platform), reserved=address):
             ready = Ready(
                 base_url=platform.issuer,
                 console_url=None,
@@ -195,7 +199,7 @@ async def _serve(
             for ready_file in ready_files:
                 write_private(ready_file, msgspec.json.format(msgspec.json.encode(ready)))
             settle()
-            storage.telemetry.info("platform.started", port=port)
+            storage.telemetry.info("platform.started", port=address.getsockname()[1])
             if on_ready is not None:
                 on_ready(ready)
             await stop.wait()
@@ -216,8 +220,6 @@ async def _local_client(access: Access, storage: Storage) -> tuple[str, Secret]:
     return made.client.id, made.secret
 
 
-def _free_port(host: str) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, 0), family=family) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+def _url(host: str, address: socket.socket) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{address.getsockname()[1]}"

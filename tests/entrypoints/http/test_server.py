@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import closing
 
 import pytest
 
 from interlock.entrypoints.http import server as module
-from interlock.entrypoints.http.server import HEAD_BYTES_MAX, HttpServer
+from interlock.entrypoints.http.server import HEAD_BYTES_MAX, HttpServer, reserve
 from tests.entrypoints.http.example import Example, read_response, request, speak
 
 GOOD = b'{"weight":12,"country":"DE"}'
+
+
+async def test_a_reserved_port_is_nobody_elses_until_it_is_served():
+    with closing(reserve("127.0.0.1")) as reserved:
+        port = reserved.getsockname()[1]
+        with socket.socket() as other, pytest.raises(OSError):
+            other.bind(("127.0.0.1", port))
+        async with HttpServer(Example().app, reserved=reserved) as served:
+            assert served == port
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            with pytest.raises(OSError):
+                reserve("127.0.0.1", port)
 
 
 async def test_port_zero_takes_a_free_port_on_loopback_and_says_which():

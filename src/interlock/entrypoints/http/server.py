@@ -149,20 +149,38 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
+def reserve(host: str, port: int = 0) -> socket.socket:
+    """A port at which nothing is served yet, and which nobody else is given. Port 0 takes a free one.
+
+    On Linux another socket made here may still be bound to it, and served. Raises OSError if the address is taken.
+    """
+    reserved = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind((host, port))
+    except OSError:
+        reserved.close()
+        raise
+    return reserved
+
+
 class HttpServer:
     """An ASGI application at an address."""
 
-    def __init__(self, app: Any, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, app: Any, *, host: str = "127.0.0.1", port: int = 0, reserved: socket.socket | None = None
+    ) -> None:
+        """At a port that `reserve` gave, or else at `port`."""
         self._app = app
         self._host = host
         self._port = port
+        self._reserved = reserved
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> int:
         """Listen, and return the port (a free one was taken for port 0). Raises OSError if the address is taken."""
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.create_server((self._host, self._port), family=family, backlog=BACKLOG)
+        listener = self._reserved or reserve(self._host, self._port)
         config = uvicorn.Config(
             self._app,
             loop="none",
