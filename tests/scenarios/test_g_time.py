@@ -3,6 +3,7 @@
 import pytest
 
 from interlock.core.kernel.clock import parse_rfc3339
+from interlock.core.kernel.providers import Outcome
 from interlock.core.payments.states import State
 from interlock.core.routing.breaker import BreakerSettings
 from tests.scenarios.node import Node
@@ -215,3 +216,27 @@ async def test_sweeper_reports_its_lag_while_there_is_one_and_not_after():
     await world.run(5)
     assert world.telemetry.gauges["interlock_sweeper_lag_seconds"] == 0
     assert world.clock.now() > NOW
+
+
+async def test_worker_that_slept_over_a_lookup_does_not_believe_what_was_true_when_it_asked():
+    """The provider did not know the charge yet, and books it while the worker stands still."""
+    world = World()
+    world.faults(operations={"charge": {"late_accept": 1}}, late_accept_s=20, notifications={"drop_rate": 1})
+    answer = await world.pay()
+    assert (answer.status, answer.json["status"]) == (202, "processing")
+    engine, asked = world.node.payments.gateway, []
+    call = engine.call
+
+    async def sleeps_over_the_first_lookup(provider, operation, **kwargs):
+        report = await call(provider, operation, **kwargs)
+        if not asked:
+            world.clock.advance(10 * MINUTE)
+        asked.append(report.result.outcome)
+        return report
+
+    engine.call = sleeps_over_the_first_lookup
+    await world.run(10 * MINUTE)
+    assert asked[0] is Outcome.NOT_SENT
+    assert "payment.failed" not in await world.events(answer.json["id"])
+    assert world.payment(answer.json["id"]).state is State.SUCCEEDED
+    await world.assert_invariants()

@@ -440,9 +440,9 @@ async def test_bank_that_sends_a_reversal_back_leaves_the_money_in_suspense_for_
     assert report.sound, report.findings
 
 
-@pytest.mark.parametrize("answers", [True, False])
-async def test_answer_repeated_to_a_stale_worker_after_the_bank_sent_the_refund_back_is_asked_about(answers):
-    """A provider repeats under a known key what was true the first time. Who cannot be asked is believed."""
+@pytest.mark.parametrize("silent_s", [0, 60])
+async def test_answer_repeated_to_a_stale_worker_after_the_bank_sent_the_refund_back_is_asked_about(silent_s):
+    """A provider repeats under a known key what was true the first time. While it cannot be asked, the last word stands."""
     world = World()
     payment_id = await world.sale()
     await world.act(payment_id, "refunds")
@@ -450,12 +450,38 @@ async def test_answer_repeated_to_a_stale_worker_after_the_bank_sent_the_refund_
     world.control("POST", "/returns", {"attempt_id": attempt.id})
     await world.run(10)
     assert world.last_attempt(payment_id).outcome is Outcome.DECLINED
-    if not answers:
+    if silent_s:
         world.faults(operations={"lookup": {"unavailable": 1}})
+    await hear_again(world, payment_id)
+    assert world.payment(payment_id).amount_refunded == 0
+    assert (world.last_attempt(payment_id).deadline is None) is not bool(silent_s)
+    await world.run(silent_s)
+    world.faults()
+    await world.run(10 * MINUTE)
+    assert world.last_attempt(payment_id).deadline is None
+    assert (await world.events(payment_id))[-1] == "refund.failed"
+    await world.assert_invariants()
+
+
+async def test_word_that_could_not_be_asked_about_at_once_and_was_true_is_believed_in_the_end():
+    """The return was never announced: an answer that says so comes while the provider cannot be asked."""
+    world = World(notifications={"drop_rate": 1})
+    payment_id = await world.sale()
+    await world.act(payment_id, "refunds")
+    world.control("POST", "/returns", {"attempt_id": world.last_attempt(payment_id).id})
+    world.faults(operations={"lookup": {"unavailable": 1}})
+    await hear_again(world, payment_id, Outcome.DECLINED)
+    assert world.payment(payment_id).amount_refunded == 1000
+    world.faults()
+    await world.run(10 * MINUTE)
+    assert world.payment(payment_id).amount_refunded == 0
+    await world.assert_invariants()
+
+
+async def hear_again(world, payment_id, outcome=Outcome.APPROVED):
+    """A worker that slept brings what it was answered about the last attempt."""
     held = await load_payment(world.node.payments, "ten_1", payment_id)
-    repeated = CallReport(Result(Outcome.APPROVED, amount=Money(1000, "EUR")))
-    cause = Cause("api", None, repeated, attempt.id)
-    await world.finish(world.node.start(record_result(world.node.payments, held, attempt.id, repeated, cause)))
-    assert world.payment(payment_id).amount_refunded == (0 if answers else 1000)
-    if answers:
-        await world.assert_invariants()
+    attempt = held.payment.attempts[-1]
+    report = CallReport(Result(outcome, amount=Money(attempt.amount, held.payment.currency)))
+    cause = Cause("api", None, report, attempt.id)
+    await world.finish(world.node.start(record_result(world.node.payments, held, attempt.id, report, cause)))

@@ -134,14 +134,15 @@ MUTANTS = (
     ),
     Mutant(
         "a late approval is put on record and not given back",
-        f"{PAYMENTS}/sweeping.py",
-        "    if attempt.operation is not Action.AUTHORIZE and key_is_good and attempt.resends < RESENDS_MAX and not needless:",
-        "    if not attempt.reverses and attempt.operation is not Action.AUTHORIZE and key_is_good and not needless:",
+        f"{PAYMENTS}/reversals.py",
+        '    return Decision(after, "payment.late_approval", booking, call=reversal.id, alarms=("late_approval",))',
+        "    noted = replace(payment, attempts=payment.with_attempt(attempt))\n"
+        '    return Decision(noted, "payment.late_approval", booking, alarms=("late_approval",))',
     ),
     Mutant(
         "an answer repeated to a worker that slept is taken for news",
         f"{PAYMENTS}/calls.py",
-        "        if not once and not doubted and contradicts_last_word(attempt, report.result.outcome):",
+        "        if doubtful and not once and asked_at != held.item_version:",
         "        if False:",
     ),
     Mutant(
@@ -153,7 +154,7 @@ MUTANTS = (
     Mutant(
         "a lookup that finds nothing is believed at once",
         f"{PAYMENTS}/sweeping.py",
-        "    if now < settled_at:",
+        "    if asked_at < settled_at:",
         "    if False:",
     ),
     Mutant(

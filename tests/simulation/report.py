@@ -9,6 +9,7 @@ from tests.simulation.minimise import minimise
 from tests.simulation.run import Run, simulate
 
 LINES_SHOWN = 60
+FAULTS_SHOWN = 16
 
 
 class Sums(NamedTuple):
@@ -70,10 +71,14 @@ def story(seed: int, *, whole: bool = False) -> str:
         f"  {failed.error[:2_000]}",
         f"  trace {failed.trace.hash()}; again: make sim SEED={seed}",
         f"  with {len(small.faults)} of its {len(failed.faults)} faults it breaks, too (found in {runs} runs):",
-        *(f"    {fault}" for fault in small.faults),
-        f"  again: .venv/bin/python -m tests.simulation --seed {seed} --only '{','.join(small.faults)}'",
-        "  what happened then:",
+        *(f"    {fault}" for fault in small.faults[:FAULTS_SHOWN]),
     ]
+    if len(small.faults) <= FAULTS_SHOWN:
+        only = ",".join(small.faults)
+        lines.append(f"  again: .venv/bin/python -m tests.simulation --seed {seed} --only '{only}'")
+    else:
+        lines.append(f"    and {len(small.faults) - FAULTS_SHOWN} more, found by the same search each time")
+    lines.append("  what happened then:")
     subject = _subject(small.error)
     told = small.trace.lines(about="" if whole else subject, last=None if whole else LINES_SHOWN)
     return "\n".join([*lines, *(f"  {line[:240]}" for line in told)])

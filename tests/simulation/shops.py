@@ -14,7 +14,7 @@ import msgspec
 
 from interlock.core.kernel.errors import Rejected
 from interlock.core.kernel.idempotency import Request, fingerprint, idempotency_key
-from interlock.core.kernel.providers import Action, Outcome
+from interlock.core.kernel.providers import Action
 from interlock.core.payments.commands import (
     CancelPayment,
     CapturePayment,
@@ -45,6 +45,7 @@ TENANTS = ("ten_1", "ten_2", "ten_3", "ten_4")
 PAYMENTS_OF_A_SHOP = 12
 OPENING_HOURS_S = 10.0
 TRIES_MAX = 8
+RETURN_TRIES = 6
 PATIENCES_S = (0.3, 2.0, 10.0, 60.0)
 CURRENCIES = ("EUR", "EUR", "JPY", "KWD")
 AMOUNTS = (1, 999, 1_000, 123_456, 99_999_999)
@@ -153,6 +154,8 @@ class Shop:
         for _ in range(dice.randrange(5)):
             await asyncio.sleep(dice.random() * 4)
             wishes = [self._wish(payment_id) for _ in range(dice.choice([1, 1, 1, 2, 3]))]
+            if dice.random() < 0.2 and any(verb == "refunds" for verb, _ in wishes):
+                self._world.spawn(self._bank_sends_back(payment_id))
             await self._at_once(payment_id, wishes)
         if dice.random() < 0.2:
             await asyncio.sleep(dice.random() * 10)
@@ -267,22 +270,31 @@ class Shop:
             if company.control("POST", f"/3ds/{charge.id}/complete", {"result": result}):
                 self._world.trace.add(company.name, "payer", payment.id, result)
 
+    async def _bank_sends_back(self, payment_id: str) -> None:
+        """The payer's bank sends a refund back so soon that whoever asked for it may not have been answered yet."""
+        for _ in range(RETURN_TRIES):
+            await asyncio.sleep(self.dice.random())
+            if self._returned(payment_id):
+                return
+
     def _bank_acts(self, payment_id: str) -> None:
         """The payer's bank contests, decides, or sends a refund back."""
-        company, payment = self._company_of(payment_id)
-        if company is None:
-            return
-        dice, trace = self.dice, self._world.trace
-        what = dice.choice(["opened", "won", "lost", "return"])
+        what = self.dice.choice(["opened", "won", "lost", "return"])
         if what == "return":
-            sent = [
-                one for one in payment.attempts if one.operation is Action.REFUND and one.outcome is Outcome.APPROVED
-            ]
-            done = bool(sent) and company.control("POST", "/returns", {"attempt_id": sent[-1].id})
-        else:
-            done = company.control("POST", "/disputes", {"payment_id": payment_id, "status": what})
-        if done:
-            trace.add(company.name, "bank", payment_id, what)
+            self._returned(payment_id)
+            return
+        company, _ = self._company_of(payment_id)
+        if company and company.control("POST", "/disputes", {"payment_id": payment_id, "status": what}):
+            self._world.trace.add(company.name, "bank", payment_id, what)
+
+    def _returned(self, payment_id: str) -> bool:
+        """The payment's latest refund that its company knows, whether or not we have heard what became of it."""
+        for attempt in reversed(self._world.watch.payments[payment_id].payment.attempts):
+            company = self._world.instances[attempt.provider]
+            if attempt.operation is Action.REFUND and company.control("POST", "/returns", {"attempt_id": attempt.id}):
+                self._world.trace.add(company.name, "bank", payment_id, "return")
+                return True
+        return False
 
     def _company_of(self, payment_id: str) -> tuple[Any, Payment]:
         payment = self._world.watch.payments[payment_id].payment

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 from interlock.core.kernel.errors import OutcomeUnknown, RequestInFlight, Unavailable, WriteConflict
 from interlock.core.kernel.idempotency import Request
 from interlock.core.kernel.providers import Action, CallReport, Outcome
 from interlock.core.kernel.store import Store
-from interlock.core.payments.commits import Cause, Held, Reply, commit
+from interlock.core.payments.commits import Cause, Held, Reply, commit, note
 from interlock.core.payments.events import decode_facts
 from interlock.core.payments.model import Attempt, Payment, decode_payment
 from interlock.core.payments.news import Failover, News
@@ -75,16 +76,21 @@ async def record_result(
     Applied to the newest state however often it changes meanwhile; no news changes nothing, so this is safe to repeat.
     With `once` it is applied to the payment as held, and raises WriteConflict if that has changed.
     """
-    doubted = False
+    asked_at = 0
     for _ in range(RECORD_TRIES_MAX):
         attempt = held.payment.attempt(attempt_id)
         if attempt is None:
             return held, None, None
-        if not once and not doubted and contradicts_last_word(attempt, report.result.outcome):
+        doubtful = contradicts_last_word(attempt, report.result.outcome)
+        if doubtful and not once and asked_at != held.item_version:
             # A provider that is asked again under a key it knows repeats what was true the first time.
-            doubted = True
-            report = await _asked_about(p, held.payment, attempt, report)
-            cause = cause._replace(report=report)
+            said = await _asked_about(p, held.payment, attempt, report)
+            if said is None:
+                if await _left_for_later(p, held, attempt):
+                    return held, None, None
+                held = await _reload(p, held.payment)
+                continue
+            asked_at, report, cause = held.item_version, said, cause._replace(report=said)
         news = News(
             result=report.result,
             now=p.clock.now(),
@@ -117,12 +123,21 @@ def contradicts_last_word(attempt: Attempt, heard: Outcome) -> bool:
     return (attempt.outcome is Outcome.APPROVED) != (heard is Outcome.APPROVED)
 
 
-async def _asked_about(p: Payments, payment: Payment, attempt: Attempt, report: CallReport) -> CallReport:
-    """What the provider says now of an attempt; the report as it was if it does not say."""
+async def _asked_about(p: Payments, payment: Payment, attempt: Attempt, report: CallReport) -> CallReport | None:
+    """What the provider says now of an attempt; None if it does not say."""
     now = await p.gateway.call(attempt.provider, lookup_of(payment, attempt))
     if now.result.outcome not in (Outcome.APPROVED, Outcome.DECLINED):
-        return report
+        return None
     return CallReport(now.result, (*report.exchanges, *now.exchanges), (*report.alarms, *now.alarms))
+
+
+async def _left_for_later(p: Payments, held: Held, attempt: Attempt) -> bool:
+    """Have the sweeper ask; the last word stands until then. False if the payment has changed meanwhile."""
+    try:
+        await note(p, held, replace(attempt, deadline=p.clock.now() + p.timing.unknown_first_ms))
+    except (WriteConflict, OutcomeUnknown):
+        return False
+    return True
 
 
 async def failover_of(p: Payments, payment: Payment, attempt: Attempt) -> Failover | None:

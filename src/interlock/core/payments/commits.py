@@ -16,7 +16,7 @@ from interlock.core.ledger.records import encode_journal, journal_write
 from interlock.core.payments.decisions import Decision
 from interlock.core.payments.events import ABSENT, AnswerNote, Facts, encode_facts
 from interlock.core.payments.journals import journal_of
-from interlock.core.payments.model import Payment
+from interlock.core.payments.model import Attempt, Payment
 from interlock.core.payments.ports import Payments
 from interlock.core.payments.records import payment_write, refund_pointer
 from interlock.core.payments.views import dispute_views, encode_view, payment_view, refund_view
@@ -113,6 +113,13 @@ async def commit(
         p.telemetry.error(f"payment.{alarm}", payment_id=payment.id, attempt_id=cause.attempt, tenant=payment.tenant)
     reply = Reply(note.status, members[note.member]) if note else None
     return Held(payment, item_version + 1), reply
+
+
+async def note(p: Payments, held: Held, attempt: Attempt) -> Held:
+    """Write an attempt's book-keeping, its deadline say: no state changes, so there is no event. Raises as `commit` does."""
+    payment = replace(held.payment, attempts=held.payment.with_attempt(attempt))
+    await p.store.commit([payment_write(payment, held.item_version)])
+    return Held(payment, held.item_version + 1)
 
 
 def _members(payment: Payment, subject: str | None) -> dict[str, bytes]:

@@ -16,13 +16,13 @@ from interlock.core.kernel.errors import WriteConflict
 from interlock.core.kernel.providers import Action, CallReport, Outcome, Result
 from interlock.core.kernel.store import Item
 from interlock.core.payments.calls import perform, record_result
-from interlock.core.payments.commits import Cause, Held, commit
+from interlock.core.payments.commits import Cause, Held, commit, note
 from interlock.core.payments.decisions import expire
-from interlock.core.payments.model import Attempt, Payment, decode_payment
+from interlock.core.payments.model import FINAL_OUTCOMES, Attempt, Payment, decode_payment
 from interlock.core.payments.news import retry_time
 from interlock.core.payments.operations import lookup_of
 from interlock.core.payments.ports import Payments
-from interlock.core.payments.records import DUE_INDEX, DUE_SHARDS, due_until, next_due, payment_write
+from interlock.core.payments.records import DUE_INDEX, DUE_SHARDS, due_until, next_due
 from interlock.core.payments.reversals import is_given_back
 from interlock.core.payments.states import State
 
@@ -89,30 +89,44 @@ def _first_due(payment: Payment, now: Millis) -> Attempt | None:
 async def _lease(p: Payments, held: Held, attempt: Attempt, now: Millis) -> Held:
     """Keep others away for a while. Raises WriteConflict if another worker was faster."""
     leased = replace(attempt, deadline=now + p.timing.lease_ms, lookups=attempt.lookups + 1)
-    return await _write(p, held, leased)
-
-
-async def _write(p: Payments, held: Held, attempt: Attempt) -> Held:
-    """Change an attempt's book-keeping: no state changes, so there is no event."""
-    payment = replace(held.payment, attempts=held.payment.with_attempt(attempt))
-    await p.store.commit([payment_write(payment, held.item_version)])
-    return Held(payment, held.item_version + 1)
+    return await note(p, held, leased)
 
 
 async def _look_into(p: Payments, held: Held, attempt_id: str) -> None:
     attempt = held.payment.attempt(attempt_id)
     assert attempt is not None
+    asked_at = p.clock.now()
     report = await p.gateway.call(attempt.provider, lookup_of(held.payment, attempt))
     heard = report.result.outcome
     p.telemetry.count("interlock_sweeper_lookups_total", provider=attempt.provider, outcome=heard.value)
-    if heard is Outcome.NOT_SENT:
-        await _not_found(p, held, attempt, report)
+    if not attempt.is_open:
+        await _ask_again(p, held, attempt, report)
+    elif heard is Outcome.NOT_SENT:
+        await _not_found(p, held, attempt, report, asked_at)
     elif heard is attempt.outcome or (heard is Outcome.UNKNOWN and attempt.outcome is not None):
         await _no_news(p, held, attempt, report)
     else:
         held, _, call = await record_result(p, held, attempt.id, report, Cause("lookup", None, report, attempt.id))
         if call is not None:
             await perform(p, held, call, None)
+
+
+async def _ask_again(p: Payments, held: Held, attempt: Attempt, report: CallReport) -> None:
+    """Something contradicted the last word on this attempt while its provider did not say which of both is true."""
+    heard = report.result.outcome
+    if heard not in FINAL_OUTCOMES:
+        later = retry_time(attempt, Outcome.UNKNOWN, p.clock.now(), p.timing)
+        await note(p, held, replace(attempt, deadline=later))
+        return
+    if heard is not Outcome.NOT_SENT:
+        cause = Cause("lookup", None, report, attempt.id)
+        held, _, call = await record_result(p, held, attempt.id, report, cause, once=True)
+        if call is not None:
+            await perform(p, held, call, None)
+            return
+    known = held.payment.attempt(attempt.id)
+    if known is not None and known.deadline is not None:  # it was no news
+        await note(p, held, replace(known, deadline=None))
 
 
 async def _no_news(p: Payments, held: Held, attempt: Attempt, report: CallReport) -> None:
@@ -129,7 +143,7 @@ async def _no_news(p: Payments, held: Held, attempt: Attempt, report: CallReport
             return
         # The payer may have acted meanwhile: without an answer, nobody may say they did not.
         look_at = retry_time(attempt, heard, now, p.timing)
-    await _write(p, held, replace(attempt, deadline=look_at))
+    await note(p, held, replace(attempt, deadline=look_at))
 
 
 async def _abandon(p: Payments, held: Held, attempt: Attempt, now: Millis) -> None:
@@ -145,19 +159,20 @@ async def _abandon(p: Payments, held: Held, attempt: Attempt, now: Millis) -> No
     await perform(p, held, decision.call, None)
 
 
-async def _not_found(p: Payments, held: Held, attempt: Attempt, report: CallReport) -> None:
-    """The provider does not know the attempt. Believe it only when a request on its way must have arrived."""
+async def _not_found(p: Payments, held: Held, attempt: Attempt, report: CallReport, asked_at: Millis) -> None:
+    """The provider did not know the attempt. Believe it only if a request on its way must have arrived when it was asked,
+    which may be long ago for a worker that slept."""
     now = p.clock.now()
     can = p.gateway.capabilities(attempt.provider)
     settled_at = _last_sent(attempt, p) + can.lookup_settles_after_ms
-    if now < settled_at:
-        await _write(p, held, replace(attempt, deadline=settled_at))
+    if asked_at < settled_at:
+        await note(p, held, replace(attempt, deadline=max(settled_at, now)))
         return
     key_is_good = now + KEY_LIFETIME_MARGIN < attempt.started_at + can.idempotency_key_lifetime_ms
     needless = attempt.reverses and is_given_back(held.payment, attempt)
     if attempt.operation is not Action.AUTHORIZE and key_is_good and attempt.resends < RESENDS_MAX and not needless:
         again = replace(attempt, resends=attempt.resends + 1, sent_at=now, deadline=now + p.timing.attempt_ms)
-        held = await _write(p, held, again)
+        held = await note(p, held, again)
         await perform(p, held, attempt.id, None, resend=True)
         return
     never = Result(Outcome.NOT_SENT, detail="the provider does not know the attempt")
