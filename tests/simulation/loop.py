@@ -83,14 +83,14 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 raise self.broken
             if not ready:
                 self._find_somebody()
+            self._runs += 1
+            if self._runs > RUNS_AT_ONE_INSTANT_MAX:
+                raise Stuck("the platform never rests")
             count = len(ready)
             place = int(chance() * count) if count > 1 else 0
             handle = ready[place]
             ready[place] = ready[-1]
             ready.pop()
-            self._runs += 1
-            if self._runs > RUNS_AT_ONE_INSTANT_MAX:
-                raise Stuck("the platform never rests")
             if handle._cancelled:
                 continue
             try:
@@ -179,8 +179,9 @@ def _owned_task(
 
 def close(loop: SimulatedLoop) -> None:
     """End whatever still runs, and the loop."""
-    loop.broken, loop.next_due, loop._closing, loop.runs = None, lambda: None, True, 0
+    loop.broken, loop.next_due, loop._closing = None, lambda: None, True
     while tasks := asyncio.all_tasks(loop):
+        loop.runs = loop._runs = 0  # a run that got stuck is given what it takes to end
         for task in tasks:
             task.cancel()
         with suppress(RuntimeError, Stuck):  # the broken run may have left an order to stop

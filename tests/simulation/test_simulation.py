@@ -219,6 +219,7 @@ def test_work_that_never_rests_is_found(monkeypatch):
     with pytest.raises(Stuck):
         loop.run_until_complete(spins())
     close(loop)
+    assert loop.is_closed(), "and whoever span could be ended"
 
 
 def test_rest_costs_nothing_while_nothing_is_due_and_ends_when_something_is():
