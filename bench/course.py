@@ -18,6 +18,14 @@ DRIVER = frozenset({machine.DRIVER_CORE})
 SUCCEEDED = '"status":"succeeded"'
 
 
+class CaughtUp(NamedTuple):
+    """What it took until nothing was left to be done in the background."""
+
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    """Of processes that worked only for this and have ended."""
+
+
 class Contestant(Protocol):
     """Something that makes payments over HTTP and keeps them."""
 
@@ -30,8 +38,8 @@ class Contestant(Protocol):
     def pids(self) -> list[int]:
         """All processes that work for it."""
 
-    def catch_up(self) -> float:
-        """Wait until nothing is left to be done in the background; how many seconds that took."""
+    def catch_up(self) -> CaughtUp:
+        """Wait until nothing is left to be done in the background."""
 
     def stop(self) -> None:
         """End it. Safe to repeat."""
@@ -123,8 +131,8 @@ class Course:
         pids = contestant.pids()
         before = machine.cpu_s(pids)
         done = driving.drive(spec, cores=cores, groups=groups)
-        catch_up_s = contestant.catch_up()
-        cpu_all_s = machine.cpu_s(pids) - before
+        caught_up = contestant.catch_up()
+        cpu_all_s = machine.cpu_s(pids) - before + caught_up.cpu_s
         report = done.report
         self.answered[account] = self.answered.get(account, Answered()).plus(report.good, report.amount_good)
         self.booked[account] = self.booked.get(account, 0) + self.provider.books().captured
@@ -133,7 +141,7 @@ class Course:
                 f"{account}: {report.sent - report.good} of {report.sent} answers were not good"
                 f" {report.statuses}, e.g. {report.wrong}"
             )
-        return Lap(done, catch_up_s, cpu_all_s)
+        return Lap(done, caught_up.seconds, cpu_all_s)
 
     def bare_provider(self, *, seconds: float, rate_per_s: float, behaviour: Mapping[str, Any], seed: int = 1) -> Slice:
         """The provider alone, called as the contestants call it: what is subtracted from their answers' times."""

@@ -54,7 +54,7 @@ def _two_cores(results: Results) -> float:
 
 def _added(percentile: str) -> Callable[[Results], float]:
     def figure(results: Results) -> float:
-        added = results["latency"]["low"]["interlock"][f"added_{percentile}_ms"]["median"]
+        added = results["latency"]["low"]["interlock_together"][f"added_{percentile}_ms"]["median"]
         return float(added * 1_000 / results["durable"]["fdatasync_p50_us"]["median"])
 
     return figure

@@ -13,15 +13,16 @@ from bench.comparators.postgres import Postgres
 from bench.contestants import durable
 from bench.contestants.comparator import APPS, Comparator
 from bench.contestants.echo import Echo
-from bench.contestants.interlock import Interlock
+from bench.contestants.interlock import Consumers, Interlock
 from bench.course import DRIVER, ONE_CORE, Contestant, Course, Lap
 from bench.histories.racing import race
 from bench.plan import Plan
 from bench.provider import INSTANT, USUAL, Provider
 
 Say = Callable[[str], None]
+US = "interlock"
 TOGETHER = "interlock_together"
-"""Our platform on two cores with API and worker in one process, beside the one with two."""
+"""Our platform with API and worker in one process, beside the one whose API has a process for itself."""
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -87,8 +88,9 @@ class Measuring:
             made = {one.name: course.answered[one.name].payments for one in contestants}
             grown = {name: size - disk_before[name] for name, size in self._disk(contestants).items()}
             throughput = {name: spread([one["per_s"] for one in rounds[name]]) for name in rounds}
-            latency = self._latencies(course, contestants, throughput)
-            profile = self._profile(course, contestants[0])
+            # Answer times are those of the whole platform at work.
+            latency = self._latencies(course, [one for one in contestants if one.name != US], throughput)
+            profile = self._profile(course, contestants[:2])
             self._count("one core", course, contestants)
         found: dict[str, Any] = {}
         for name, each in rounds.items():
@@ -147,10 +149,11 @@ class Measuring:
     # -- parts of the phases --------------------------------------------------------------------------------------------
 
     def _contestants(self, cores_count: int, cores: frozenset[int]) -> Iterator[Any]:
-        apart = cores_count > 1
-        yield Interlock(self.folder / f"interlock {cores_count}", self.provider, cores=cores, worker_apart=apart)
-        if apart:
-            yield Interlock(self.folder / "interlock together", self.provider, cores=cores, name=TOGETHER)
+        """On one core the API alone, as the comparators are: its worker has the core when the requests are over."""
+        apart = Consumers.BESIDE if cores_count > 1 else Consumers.AFTERWARDS
+        for name, consumers in ((US, apart), (TOGETHER, Consumers.WITHIN)):
+            folder = self.folder / f"{name} {cores_count}"
+            yield Interlock(folder, self.provider, cores=cores, name=name, consumers=consumers)
         for name in APPS:
             yield Comparator(name, self.folder, self.postgres, self.provider, workers=cores_count, cores=cores)
 
@@ -219,14 +222,17 @@ class Measuring:
         }
         return found
 
-    def _profile(self, course: Course, one: Contestant) -> dict[str, Any] | None:
-        """Where our platform's time goes under full load; None in a quick run."""
-        if self.plan.quick:
-            return None
-        self.say("one core: profile")
-        sampling = profiling.sample(one.pids()[0], self.folder, seconds=self.plan.slice_s + 1)
-        self._lap(course, one)
-        return profiling.read(sampling, self.folder)
+    def _profile(self, course: Course, ours: Sequence[Contestant]) -> dict[str, Any]:
+        """Where our platform's time goes under full load, by contestant; nothing in a quick run."""
+        found: dict[str, Any] = {}
+        for one in () if self.plan.quick else ours:
+            self.say(f"one core: profile of {one.name}")
+            sampling = profiling.sample(one.pids()[0], self.folder, seconds=self.plan.slice_s + 1)
+            self._lap(course, one)
+            shares = profiling.read(sampling, self.folder)
+            if shares is not None:
+                found[one.name] = shares
+        return found
 
     def _disk(self, contestants: Sequence[Any]) -> dict[str, int]:
         sizes = {}

@@ -69,8 +69,8 @@ def tables(results: Results) -> Iterator[Table]:
         yield _cores(results)
         yield _latency(results)
         yield _durable(results)
-    if results.get("profile"):
-        yield _profile(results)
+    for name, shares in results.get("profile", {}).items():
+        yield _profile(name, shares)
     if "histories" in results:
         yield _histories(results)
     if "write_units" in results:
@@ -105,7 +105,7 @@ def _throughput(results: Results) -> Table:
             rows.append(
                 [
                     title,
-                    TITLES[name],
+                    _title(phase, name),
                     ranged(one["per_s"]),
                     f"{ranged(one[ratio])} {'of the echo' if ratio == 'of_echo' else 'of asyncpg'}",
                     ranged(one["sustained_per_s"]),
@@ -135,7 +135,7 @@ def _cores(results: Results) -> Table:
         for name, one in results.get(phase, {}).items():
             if name != "echo":
                 used = {"others": float("nan")} | one["cpu_cores"]
-                rows.append([title, TITLES[name], *(f"{used[who]:.2f}" for who in CORES_OF)])
+                rows.append([title, _title(phase, name), *(f"{used[who]:.2f}" for who in CORES_OF)])
     return "Cores in use during a slice", ["", "", "contestant", "provider", "load generator", "strangers"], rows
 
 
@@ -178,11 +178,18 @@ def _durable(results: Results) -> Table:
     return "What the disk takes", ["", ""], rows
 
 
-def _profile(results: Results) -> Table:
-    rows = [[f"**{name}**", f"{share:.0%}"] for name, share in results["profile"]["parts"].items()]
-    rows += [[f"`{name}`", f"{share:.1%}"] for name, share in results["profile"]["functions"].items()]
-    title = "Where the time goes on one core under full load (parts; then the functions that take most by themselves)"
-    return title, ["", "share of busy time"], rows
+def _profile(name: str, shares: Mapping[str, Any]) -> Table:
+    rows = [[f"**{part}**", f"{share:.0%}"] for part, share in shares["parts"].items()]
+    rows += [[f"`{function}`", f"{share:.1%}"] for function, share in shares["functions"].items()]
+    title = f"Where the time goes on one core under full load: {_title('one_core', name)}"
+    return title, ["parts; then the functions that take most by themselves", "share of busy time"], rows
+
+
+def _title(phase: str, name: str) -> str:
+    """On one core our API has the core for itself and the worker comes afterwards; on two the worker runs beside it."""
+    if name != "interlock":
+        return TITLES[name]
+    return TITLES[name] + (", worker afterwards" if phase == "one_core" else ", worker in a process of its own")
 
 
 def _histories(results: Results) -> Table:

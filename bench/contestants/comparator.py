@@ -12,6 +12,7 @@ from joserfc.jwk import ECKey
 
 from bench import environment, processes
 from bench.comparators.postgres import Postgres
+from bench.course import CaughtUp
 from bench.provider import Provider
 
 ISSUER, AUDIENCE, TENANT = "http://127.0.0.1", "interlock", "ten_bench"
@@ -99,9 +100,9 @@ class Comparator:
         """Its own processes and PostgreSQL's."""
         return [pid for child in self._children for pid in child.pids] + self.postgres.pids()
 
-    def catch_up(self) -> float:
+    def catch_up(self) -> CaughtUp:
         """Nobody consumes its outbox."""
-        return 0.0
+        return CaughtUp()
 
     def stop(self) -> None:
         for child in self._children:

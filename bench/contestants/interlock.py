@@ -9,15 +9,31 @@ import sys
 import time
 import urllib.parse
 import urllib.request
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from bench import processes
+from bench import machine, processes
+from bench.course import CaughtUp
 from bench.provider import NAME, Provider
 from interlock.bootstrap import QUEUES, Storage, keep_credential, open_storage
 from interlock.config import PREFIX, Settings
 from interlock.entrypoints.worker import EVENTS_TOPIC, RELAY_POSITION
 
+
+class Consumers(Enum):
+    """When the worker does its part: relay, lists, balances, webhooks, log."""
+
+    WITHIN = "in the API's process, while requests come in"
+    BESIDE = "in a process of its own, while requests come in"
+    AFTERWARDS = "in a process of its own, on the same cores, once no request comes in any more"
+
+
+ARGUMENTS = {
+    Consumers.WITHIN: ("up", "--no-simulator"),
+    Consumers.BESIDE: ("up", "--no-simulator", "--worker-apart"),
+    Consumers.AFTERWARDS: ("api",),
+}
 GROUPS = ("read_models", "ledger_balances", "webhooks", "log")
 CATCH_UP_S = 300.0
 LOOK_EVERY_S = 0.05
@@ -35,20 +51,16 @@ class Interlock:
         *,
         cores: frozenset[int],
         name: str = "interlock",
-        worker_apart: bool = False,
+        consumers: Consumers = Consumers.WITHIN,
     ) -> None:
-        """`worker_apart`: the worker in a process of its own, as it would run on more than one core."""
         self.name = name
         self.folder = folder
+        self._consumers, self._cores, self._settings = consumers, cores, _environment(provider)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         asyncio.run(_keep_credentials(folder, provider))
         ready_file = folder / "ready.json"
         ready_file.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "interlock.entrypoints.cli", "up", "--data", str(folder), "--port", "0"]
-        command += ["--no-simulator", *(["--worker-apart"] if worker_apart else [])]
-        self._child = processes.start(
-            command, log=folder / "output.log", cores=cores, environment=_environment(provider)
-        )
+        self._child = self._start(*ARGUMENTS[consumers], "--port", "0")
         self._child.until(ready_file.exists)
         self._ready: dict[str, Any] = json.loads(ready_file.read_text())
         self.ports = [int(self._ready["base_url"].rpartition(":")[2])]
@@ -60,9 +72,24 @@ class Interlock:
     def pids(self) -> list[int]:
         return self._child.pids
 
-    def catch_up(self) -> float:
-        """Wait until every consumer has done all there is; how many seconds that took. Raises NotCaughtUp."""
-        return asyncio.run(_catch_up(self.folder))
+    def catch_up(self) -> CaughtUp:
+        """Wait until every consumer has done all there is. Raises NotCaughtUp."""
+        if self._consumers is not Consumers.AFTERWARDS:
+            return CaughtUp(asyncio.run(_catch_up(self.folder)), 0.0)
+        worker = self._start("worker")
+        try:
+            worker.until(lambda: "The worker runs" in worker.said())
+            before = machine.cpu_s(worker.pids)
+            seconds = asyncio.run(_catch_up(self.folder))
+            return CaughtUp(seconds, machine.cpu_s(worker.pids) - before)
+        finally:
+            worker.stop()
+
+    def _start(self, *arguments: str) -> processes.Child:
+        command = [sys.executable, "-m", "interlock.entrypoints.cli", *arguments, "--data", str(self.folder)]
+        log = self.folder / f"{arguments[0]}.log"
+        log.write_bytes(b"")
+        return processes.start(command, log=log, cores=self._cores, environment=self._settings)
 
     def stop(self) -> None:
         status = self._child.stop()

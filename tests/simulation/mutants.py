@@ -146,6 +146,18 @@ MUTANTS = (
         "        if False:",
     ),
     Mutant(
+        "who contradicts the last word is believed while the provider cannot be asked",
+        f"{PAYMENTS}/calls.py",
+        "            if said is None:\n",
+        "            said = said or report\n            if said is None:\n",
+    ),
+    Mutant(
+        "a lookup is believed by a worker that slept over it",
+        f"{PAYMENTS}/sweeping.py",
+        "    if asked_at < settled_at:",
+        "    if now < settled_at:",
+    ),
+    Mutant(
         "an authorisation nobody has heard of is sent again",
         f"{PAYMENTS}/sweeping.py",
         "    if attempt.operation is not Action.AUTHORIZE and key_is_good",

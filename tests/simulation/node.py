@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import random
 import types
 from collections.abc import Awaitable, Coroutine, Generator, Sequence
 from types import SimpleNamespace
@@ -95,8 +96,7 @@ class Node:
             self.die()
             raise Died
         if self._steps == self._stands and self._strikes("standstill"):
-            dice = self.world.chaos.stream(f"{self.name}.{self.life}/standstill#{self._steps}")
-            self.stands_until = self.world.loop.time() + STANDSTILL_MOST_S * dice.random() ** 2
+            self.stand(self.world.chaos.stream(f"{self.name}.{self.life}/standstill#{self._steps}"))
         while self.stands_until > self.world.loop.time():
             await asyncio.sleep(self.stands_until - self.world.loop.time())
             if self.dead:
@@ -105,6 +105,10 @@ class Node:
                 self._woken.add(asyncio.current_task())
         if stores and self.cut_off_until > self.world.loop.time() and not self.world.chaos.calm:
             raise StoreUnavailable("no way to the store")
+
+    def stand(self, dice: random.Random) -> None:
+        """Nothing runs here for a while."""
+        self.stands_until = self.world.loop.time() + STANDSTILL_MOST_S * dice.random() ** 2
 
     def has_slept_on_the_way(self) -> bool:
         """Whether the task that calls a provider stood still after it had decided to."""

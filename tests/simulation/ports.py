@@ -58,6 +58,8 @@ def _call(node: Node, label: str, method: Method) -> Method:
         await step(label, cut)
         fault = place.draw()
         result = await (method(*args, **kwargs) if fault is None else _MEETS[fault](place, method, args, kwargs))
+        if fault == "standstill":
+            node.stand(place.random)
         await step(label, False)
         return result
 
@@ -85,6 +87,10 @@ async def _answer_lost(place: Place, method: Method, args: Any, kwargs: Any) -> 
 async def _sent_and_denied(place: Place, method: Method, args: Any, kwargs: Any) -> Any:
     await method(*args, **kwargs)
     raise StoreUnavailable("timed out")
+
+
+async def _standstill(place: Place, method: Method, args: Any, kwargs: Any) -> Any:
+    return await method(*args, **kwargs)  # and then it stands
 
 
 async def _slow(place: Place, method: Method, args: Any, kwargs: Any) -> Any:
@@ -136,6 +142,7 @@ _MEETS: dict[str, Callable[[Place, Method, Any, Any], Awaitable[Any]]] = {
     "answer_lost": _answer_lost,
     "sent_and_denied": _sent_and_denied,
     "slow": _slow,
+    "standstill": _standstill,
     "duplicated": _duplicated,
     "delayed": _delayed,
     "redelivered": _redelivered,

@@ -30,6 +30,7 @@ PAUSES_S = (0.3, 1.0, 3.0, 10.0, 30.0, 90.0)
 FIRST_PATIENCE_S = 2.0
 """How long an answer waits for the notification that goes before it."""
 TROUBLE_WITHIN_S = 40.0
+NOT_FOUND = 404
 GARBAGE = Notice("", "snt_garbage", b'{"object":"notification","id":7')
 
 
@@ -86,7 +87,7 @@ class Company(SimulatedProvider):
             hang_s=fate.choice([1.0, 4.0, 30.0]),
             pending_s=fate.choice([0.5, 5.0, 300.0]),
             late_approval_s=fate.choice([1.0, 20.0]),
-            late_accept_s=fate.choice([0.5, 10.0]),
+            late_accept_s=fate.choice([0.5, 10.0, 30.0]),
             dispute_s=fate.choice([0.0, 3.0]),
         )
 
@@ -207,6 +208,8 @@ class Line(InProcessTransport):
         reply = await super().send(request, config)
         if isinstance(reply, HttpReply):
             self._world.watch.hears(config.name, reply)
+            if reply.status == NOT_FOUND and (place := self._node.place("provider.not_found")).draw():
+                self._node.stand(place.random)
         said: Any = reply.kind.value if isinstance(reply, Fault) else reply.status
         self._world.trace.add(config.name, "answers", request.method, request.path, said)
         return reply

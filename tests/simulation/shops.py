@@ -154,7 +154,7 @@ class Shop:
         for _ in range(dice.randrange(5)):
             await asyncio.sleep(dice.random() * 4)
             wishes = [self._wish(payment_id) for _ in range(dice.choice([1, 1, 1, 2, 3]))]
-            if dice.random() < 0.2 and any(verb == "refunds" for verb, _ in wishes):
+            if dice.random() < 0.4 and any(verb == "refunds" for verb, _ in wishes):
                 self._world.spawn(self._bank_sends_back(payment_id))
             await self._at_once(payment_id, wishes)
         if dice.random() < 0.2:
