@@ -478,9 +478,26 @@ async def test_word_that_could_not_be_asked_about_at_once_and_was_true_is_believ
     await world.assert_invariants()
 
 
-async def hear_again(world, payment_id, outcome=Outcome.APPROVED):
-    """A worker that slept brings what it was answered about the last attempt."""
-    held = await load_payment(world.node.payments, "ten_1", payment_id)
+async def test_lookup_that_found_nothing_says_nothing_once_somebody_else_has_sent_the_attempt():
+    """Its worker slept over it; meanwhile the request that was given up for lost woke, went out and led to a challenge."""
+    world = World(latency={"kind": "constant", "ms": 2_000})
+    body = {"amount": 1000, "currency": "EUR", "payment_method": {"type": "card", "token": "tok_3ds"}}
+    task = world.begin("POST", "/v1/payments", body, key="k1")
+    await world.clock.run_for(0.5)
+    (payment,) = world.payments()
+    asked = await load_payment(world.node.payments, "ten_1", payment.id)
+    assert (await world.finish(task)).json["status"] == "requires_action"
+    await hear_again(world, payment.id, Outcome.NOT_SENT, held=asked)
+    assert world.payment(payment.id).state is State.REQUIRES_ACTION
+    world.complete_challenge(payment.id, "authenticated")
+    await world.run(MINUTE)
+    assert world.payment(payment.id).state is State.SUCCEEDED
+    await world.assert_invariants()
+
+
+async def hear_again(world, payment_id, outcome=Outcome.APPROVED, *, held=None):
+    """A worker that slept brings what it was answered about the last attempt, and knows the payment as `held`."""
+    held = held or await load_payment(world.node.payments, "ten_1", payment_id)
     attempt = held.payment.attempts[-1]
     report = CallReport(Result(outcome, amount=Money(attempt.amount, held.payment.currency)))
     cause = Cause("api", None, report, attempt.id)

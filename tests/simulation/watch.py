@@ -73,6 +73,8 @@ class Watch:
         """Attempts that had an answer about another amount, currency or reference ..."""
         self.told: set[str] = set()
         """... and those of which a true word went out, too."""
+        self.slept_over: set[str] = set()
+        """Attempts whose request left late: its node stood still behind the last look at the clock, which nobody can prevent."""
         self.journals: dict[str, list[Journal]] = {}
         """Payment -> its journals."""
         self.relayed = 0
@@ -194,7 +196,8 @@ class Watch:
             moved = operation is not None and operation.effects > 0
             if attempt.outcome is Outcome.NOT_SENT:
                 awaited = attempt.id in self._world.instances[attempt.provider].accepts_later()
-                self.that(not moved and not awaited, "not sent means that nothing was booked, nor will be", payment)
+                nothing = attempt.id in self.slept_over or not (moved or awaited)
+                self.that(nothing, "not sent means that nothing was booked, nor will be", payment)
             elif attempt.outcome is Outcome.APPROVED:
                 self.that(
                     moved or _is_moot(attempt, operation), "approved means that it was booked", (payment, attempt)
@@ -261,7 +264,9 @@ class Watch:
         self.that(asked == (provider, action, attempt.id), "a provider is asked for what is on record", asked)
         amount = body.get("amount", attempt.amount)
         self.that(amount == attempt.amount, "a provider is asked for the amount on record", (attempt, amount))
-        given_up = attempt.outcome is Outcome.NOT_SENT and not node.has_slept_on_the_way()
+        if node.has_slept_on_the_way():
+            self.slept_over.add(attempt.id)
+        given_up = attempt.outcome is Outcome.NOT_SENT and attempt.id not in self.slept_over
         self.that(not given_up, "who comes late does not send", (node.name, attempt))
         if action is Action.CAPTURE:
             left = payment.amount_authorized - payment.amount_captured - payment.amount_released

@@ -76,11 +76,17 @@ async def record_result(
     Applied to the newest state however often it changes meanwhile; no news changes nothing, so this is safe to repeat.
     With `once` it is applied to the payment as held, and raises WriteConflict if that has changed.
     """
-    asked_at = 0
+    asked_at, meant = 0, held.payment.attempt(attempt_id)
     for _ in range(RECORD_TRIES_MAX):
         attempt = held.payment.attempt(attempt_id)
         if attempt is None:
             return held, None, None
+        if report.result.outcome is Outcome.NOT_SENT and attempt != meant:
+            return (
+                held,
+                None,
+                None,
+            )  # that one request was not sent; somebody else has been at it since, and may have sent one
         doubtful = contradicts_last_word(attempt, report.result.outcome)
         if doubtful and not once and asked_at != held.item_version:
             # A provider that is asked again under a key it knows repeats what was true the first time.
