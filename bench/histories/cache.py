@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import time
@@ -19,6 +20,7 @@ from interlock.bootstrap import DATABASE_FILE
 from tests.counterparts.paths import CACHE
 
 HOME = CACHE / "bench-histories"
+READ_BYTES = 8 * 2**20
 COPIED_MAX = 200_000
 """Larger ones are raced in place, for copying them takes longer than the race; they grow by what is made in it."""
 GROWN_MAX = 0.15
@@ -76,10 +78,12 @@ class Histories:
             fill(kept, payments)
             _notes(payments).write_text(json.dumps({"shape": self._shape, "made_at": time.time(), "grown": 0}))
         if payments > COPIED_MAX:
+            _read_once(kept / DATABASE_FILE)
             return History(payments, kept, is_copy=False)
         self._copies += 1
         copy = self._folder / f"history {payments} {self._copies}"
         shutil.copytree(kept, copy, ignore=shutil.ignore_patterns("notes.json"))
+        os.sync()  # or the race's commits would wait for the copy's blocks, which the system still writes out
         return History(payments, copy, is_copy=True)
 
     def _is_good(self, payments: int) -> bool:
@@ -89,6 +93,13 @@ class Histories:
             return False
         is_young = time.time() - notes["made_at"] < AGE_MAX_S
         return notes["shape"] == self._shape and is_young and notes["grown"] <= payments * GROWN_MAX
+
+
+def _read_once(file: Path) -> None:
+    """Have the system hold what it can of it, as it does of a file that has been in use for long."""
+    with file.open("rb") as content:
+        while content.read(READ_BYTES):
+            pass
 
 
 def _notes(payments: int) -> Path:
