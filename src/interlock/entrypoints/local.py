@@ -145,10 +145,8 @@ async def _take_over(storage: Storage) -> None:
     for spec in QUEUES:
         try:
             await storage.leases.end_leases(spec.name)
-        except InterlockError as error:
-            storage.telemetry.warning(
-                "worker.takeover_failed", queue=spec.name, code=error.code
-            )  # the leases end by themselves
+        except InterlockError as error:  # the leases end by themselves
+            storage.telemetry.warning("worker.takeover_failed", queue=spec.name, code=error.code)
 
 
 @asynccontextmanager
