@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help setup up test check bench sim crash demo docs lock format counterparts clean
+.PHONY: help setup up test test-aws check bench sim crash demo docs lock format counterparts clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ bench: setup ## payments a second beside an echo and two conventional implementa
 test: setup counterparts ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
+test-aws: setup counterparts ## what runs on AWS, against an emulator that is started and stopped
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m aws
+
 check: setup ## import contracts, types, style and stale documents
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -55,7 +58,7 @@ format: setup ## apply the style
 
 lock: ## resolve pyproject.toml and bench/requirements.in into lock files, with hashes
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv
-	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra aws \
 		--no-annotate --no-header pyproject.toml -o requirements.lock
 	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --constraint requirements.lock \
 		--no-annotate --no-header bench/requirements.in -o bench/requirements.lock

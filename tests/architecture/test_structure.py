@@ -128,13 +128,14 @@ def test_every_port_has_a_contract_or_a_reason():
 def test_every_adapter_of_a_port_is_made_by_its_contract_suite(port):
     found = adapters(port)
     assert found, f"no class in backends has the methods of {port}"
-    made = made_in(ROOT / "tests/contracts" / CONTRACTS[port], ROOT / "tests/contracts/conftest.py")
+    contracts = ROOT / "tests/contracts"
+    made = made_in(contracts / CONTRACTS[port], contracts / "conftest.py", contracts / "on_aws.py")
     assert found - made == set()
 
 
 def test_adapters_are_found_by_their_methods():
-    assert adapters("Store") == {"MemoryStore", "SqliteStore"}
-    assert adapters("Feed") == {"MemoryStore", "SqliteFeed"}
+    assert adapters("Store") == {"MemoryStore", "SqliteStore", "DynamoStore"}
+    assert adapters("Feed") == {"MemoryStore", "SqliteFeed", "StreamFeed"}
 
 
 # -- import contracts --------------------------------------------------------------------------------------------------
@@ -169,6 +170,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 UNDECLARED = {
     "yarl": "aiohttp's own type of URLs; aiohttp says which version",
+    "botocore": "aiobotocore's own exceptions; aiobotocore says which version",
     "localstripe": "runs in a virtual environment of its own",
     "jwt": "pyjwt's module, in the comparators' environment",
 }
@@ -188,6 +190,8 @@ def declared(requirements: list[str]) -> set[str]:
 
 
 RUNTIME = declared(PROJECT["dependencies"])
+AWS = declared(PROJECT["optional-dependencies"]["aws"])
+"""Of what runs on AWS alone."""
 DEV = declared(PROJECT["optional-dependencies"]["dev"])
 BENCH = declared(
     [line for line in (ROOT / "bench/requirements.in").read_text().splitlines() if line[:1] not in ("", "#")]
@@ -214,13 +218,13 @@ def distributions(modules: set[str]) -> dict[str, set[str]]:
 
 
 def test_source_imports_only_declared_dependencies():
-    undeclared = {module for module, names in distributions(imported("src")).items() if not names & RUNTIME}
+    undeclared = {module for module, names in distributions(imported("src")).items() if not names & (RUNTIME | AWS)}
     assert undeclared - set(UNDECLARED) == set()
 
 
 def test_tests_import_only_declared_dependencies():
     others = distributions(imported("tests", "bench", "docs"))
-    undeclared = {module for module, names in others.items() if not names & (RUNTIME | DEV | BENCH)}
+    undeclared = {module for module, names in others.items() if not names & (RUNTIME | AWS | DEV | BENCH)}
     assert undeclared - set(UNDECLARED) == set()
 
 
@@ -258,5 +262,5 @@ def test_every_undeclared_import_is_still_there():
 def test_every_dependency_has_its_line_among_the_decisions():
     text = (ROOT / "docs/decisions/dependencies.md").read_text()
     explained = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
-    assert sorted(explained) == sorted(RUNTIME | DEV | BENCH)
+    assert sorted(explained) == sorted(RUNTIME | AWS | DEV | BENCH)
     assert len(set(explained)) == len(explained)

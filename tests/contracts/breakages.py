@@ -65,6 +65,7 @@ def run_tests(source: Path, tests: Sequence[str], *, only: str = "") -> subproce
     command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]
     # pytest would put the real source first; processes that the tests start look at the environment.
     command += ["-o", f"pythonpath=. {source}"]
+    command += ["-m", "aws or not aws"]
     command += [f"--timeout={TEST_TIMEOUT_S}", *(["-k", only] if only else []), *tests]
     environment = os.environ | {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -16,6 +16,14 @@ def local(port: str, name: str, old: str, new: str, test: str, only: str = "") -
     return Breakage(f"local {port}: {name}", f"backends/local/{port}.py", old, new, test, only)
 
 
+def keys(name: str, old: str, new: str, test: str) -> Breakage:
+    return Breakage(f"blob keys: {name}", "core/kernel/blobs.py", old, new, test, "files or memory")
+
+
+def s3(name: str, old: str, new: str, test: str) -> Breakage:
+    return Breakage(f"s3 blobs: {name}", "backends/aws/blobs.py", old, new, f"{BLOBS}{test}", "s3")
+
+
 BREAKAGES = (
     local(
         "blobs",
@@ -41,36 +49,29 @@ BREAKAGES = (
         f"{BLOBS}of_many_writers_of_one_key_exactly_one_stores",
         "files",
     ),
-    local(
-        "blobs",
+    keys(
         "keys are not checked",
         "if len(key) > KEY_MAX or _KEY.fullmatch(key) is None:",
         "if not key:",
-        f"{BLOBS}nothing_is_ever_written_outside_the_folder",
+        f"{BLOBS}bad_key_is_invalid_and_nothing_is_stored",
     ),
-    local(
-        "blobs",
+    keys(
         "keys are checked only at their beginning",
         "_KEY.fullmatch(key)",
         "_KEY.match(key)",
         f"{BLOBS}bad_key_is_invalid_and_nothing_is_stored",
-        "files",
     ),
-    local(
-        "blobs",
+    keys(
         "letters of any alphabet are taken",
         ", re.ASCII)",
         ")",
         f"{BLOBS}bad_key_is_invalid_and_nothing_is_stored",
-        "files",
     ),
-    local(
-        "blobs",
+    keys(
         "keys may be of any length",
         "len(key) > KEY_MAX or ",
         "",
         f"{BLOBS}bad_key_is_invalid_and_nothing_is_stored",
-        "files",
     ),
     local(
         "blobs",
@@ -156,16 +157,39 @@ BREAKAGES = (
     memory(
         "blobs",
         "keys are not checked when reading",
-        "        _check(key)\n        return self._blobs.get(key)",
+        "        check_key(key)\n        return self._blobs.get(key)",
         "        return self._blobs.get(key)",
         f"{BLOBS}bad_key_is_invalid_and_nothing_is_stored",
     ),
-    memory(
-        "blobs",
+    keys(
         "words of dots are taken",
-        ' and word.strip(".") for word',
-        " for word",
+        r'rf"(?!\.+(?:/|\Z))[\w.-]',
+        r'rf"[\w.-]',
         f"{BLOBS}bad_key_is_invalid_and_nothing_is_stored",
+    ),
+    s3(
+        "a taken key is overwritten",
+        ', "IfNoneMatch": "*"}',
+        "}",
+        "taken_key_is_false_and_keeps_its_content",
+    ),
+    s3(
+        "keys are not checked when reading",
+        "        check_key(key)\n        answer = await self._object",
+        "        answer = await self._object",
+        "bad_key_is_invalid_and_nothing_is_stored",
+    ),
+    s3(
+        "a list begins at the beginning",
+        '            asked["StartAfter"] = f"{self._prefix}{after}"',
+        "            pass",
+        "list_goes_on_behind_a_key_that_need_not_be_there",
+    ),
+    s3(
+        "the prefix is not looked at",
+        '"Prefix": f"{self._prefix}{prefix}"',
+        '"Prefix": self._prefix',
+        "list_gives_exactly_the_keys_that_start_with_the_prefix",
     ),
     memory(
         "blobs",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from interlock.backends.aws.feed import POLL_S
 from interlock.backends.memory.store import MemoryStore
 from interlock.backends.sqlite import store as sqlite_store
 from interlock.backends.sqlite.database import Database
@@ -15,6 +16,8 @@ from interlock.backends.sqlite.store import SqliteFeed, SqliteStore
 from interlock.core.kernel.feed import Feed
 from interlock.core.kernel.store import Store
 from tests.clocks import ManualClock
+from tests.contracts.on_aws import dynamo_stores
+from tests.counterparts.aws import running_aws
 
 
 class Storage(NamedTuple):
@@ -23,6 +26,8 @@ class Storage(NamedTuple):
     store: Store
     feed: Feed
     other_store: Store
+    notices_s: float = 0.0
+    """How much time passes until a wait notices this process's commit: some where a stream stands in between."""
 
 
 @pytest.fixture
@@ -30,17 +35,27 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="session")
+def aws() -> Iterator[str]:
+    """The endpoint of an emulator that serves all tests of this process."""
+    with running_aws("dynamodb", "dynamodbstreams", "s3") as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("dynamodb", marks=pytest.mark.aws)])
 async def storage(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Storage]:
     if request.param == "memory":
         memory = MemoryStore(clock)
         yield Storage(memory, memory, memory)
-        return
-    first = Database.open(tmp_path / "interlock.db", schemas=[sqlite_store.SCHEMA], clock=clock)
-    second = Database.open(tmp_path / "interlock.db", schemas=[sqlite_store.SCHEMA], clock=clock)
-    yield Storage(SqliteStore(first), SqliteFeed(first, clock=clock), SqliteStore(second))
-    await first.close()
-    await second.close()
+    elif request.param == "dynamodb":
+        async with dynamo_stores(request.getfixturevalue("aws"), clock) as (store, feed, other):
+            yield Storage(store, feed, other, notices_s=POLL_S)
+    else:
+        first = Database.open(tmp_path / "interlock.db", schemas=[sqlite_store.SCHEMA], clock=clock)
+        second = Database.open(tmp_path / "interlock.db", schemas=[sqlite_store.SCHEMA], clock=clock)
+        yield Storage(SqliteStore(first), SqliteFeed(first, clock=clock), SqliteStore(second))
+        await first.close()
+        await second.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from interlock.backends.local.blobs import FileBlobs
 from interlock.backends.memory.blobs import MemoryBlobs
 from interlock.core.kernel.blobs import Blobs
 from interlock.core.kernel.errors import Invalid, StoreUnavailable
+from tests.clocks import ManualClock
+from tests.contracts.on_aws import s3_blobs
 
 BAD_KEYS = [
     "", "/", "a/", "/a", "a//b", ".", "..", "...", "a/..", "../a", "a/../b", "a/./b", "a\\b", "a b", "a\n", "\na", "a\x00",
@@ -31,12 +34,16 @@ class Pair(NamedTuple):
     other: Blobs
 
 
-@pytest.fixture(params=["memory", "files"])
-def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Pair:
+@pytest.fixture(params=["memory", "files", pytest.param("s3", marks=pytest.mark.aws)])
+async def pair(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Pair]:
     if request.param == "memory":
         memory = MemoryBlobs()
-        return Pair(memory, memory)
-    return Pair(FileBlobs(tmp_path / "data" / "blobs"), FileBlobs(tmp_path / "data" / "blobs"))
+        yield Pair(memory, memory)
+    elif request.param == "s3":
+        async with s3_blobs(request.getfixturevalue("aws"), clock) as (blobs, other):
+            yield Pair(blobs, other)
+    else:
+        yield Pair(FileBlobs(tmp_path / "data" / "blobs"), FileBlobs(tmp_path / "data" / "blobs"))
 
 
 @pytest.fixture

@@ -174,18 +174,18 @@ async def test_wait_ends_with_false_when_its_time_is_over_and_not_before(feed: F
     assert clock.sleeping == 0
 
 
-async def test_wait_is_woken_by_a_commit_without_time_passing(store: Store, feed: Feed, clock: ManualClock) -> None:
-    waiting = [asyncio.create_task(feed.wait(after=START, timeout_s=5)) for _ in range(3)]  # type: ignore[arg-type]
+async def test_wait_is_woken_by_a_commit_without_time_passing(storage: Storage, clock: ManualClock) -> None:
+    """But for what a stream needs to bring it."""
+    waiting = [asyncio.create_task(storage.feed.wait(after=START, timeout_s=5)) for _ in range(3)]  # type: ignore[arg-type]
     await clock.settle()
-    await record(store, event(1))
-    await clock.settle()
+    await record(storage.store, event(1))
+    await clock.run_for(storage.notices_s)
     assert [task.done() and task.result() for task in waiting] == [True, True, True]
     assert clock.sleeping == 0
 
 
-async def test_wait_behind_a_position_is_not_ended_by_older_events(
-    store: Store, feed: Feed, clock: ManualClock
-) -> None:
+async def test_wait_behind_a_position_is_not_ended_by_older_events(storage: Storage, clock: ManualClock) -> None:
+    store, feed = storage.store, storage.feed
     await record(store, event(1), event(2))
     last = (await feed.read(after=START))[-1].position
     waiting = asyncio.create_task(feed.wait(after=last, timeout_s=60))  # type: ignore[arg-type]
@@ -193,7 +193,7 @@ async def test_wait_behind_a_position_is_not_ended_by_older_events(
     await clock.run_for(1)
     assert not waiting.done()
     await record(store, event(3))
-    await clock.settle()
+    await clock.run_for(storage.notices_s)
     assert waiting.done() and waiting.result() is True
 
 

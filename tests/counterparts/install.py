@@ -26,6 +26,7 @@ from tests.counterparts.paths import (
     CACHE,
     CONTRACTS,
     LOCALSTRIPE,
+    MINISTACK,
     NODE,
     SPECTRAL,
     STANDARDWEBHOOKS,
@@ -49,6 +50,10 @@ def install_node() -> None:
 
 def install_localstripe() -> None:
     _once(LOCALSTRIPE, lambda home: _pip(home, f"localstripe=={LOCALSTRIPE.version}"))
+
+
+def install_ministack() -> None:
+    _once(MINISTACK, lambda home: _pip(home, f"ministack=={MINISTACK.version}"))
 
 
 def install_contracts() -> None:
@@ -121,6 +126,7 @@ def _apt_get(package: str) -> None:
 
 STEPS: dict[str, Callable[[], None]] = {
     "localstripe": install_localstripe,
+    "ministack": install_ministack,
     "contracts": install_contracts,
     "standardwebhooks": install_standardwebhooks,
     "spectral": install_spectral,

@@ -9,18 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import secrets
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from interlock.core.kernel.errors import Invalid, StoreUnavailable
+from interlock.core.kernel.blobs import check_key
+from interlock.core.kernel.errors import StoreUnavailable
 
-WORD_MAX = 200
-KEY_MAX = 1_000
-
-_KEY = re.compile(rf"(?!\.+(?:/|\Z))[\w.-]{{1,{WORD_MAX}}}(?:/(?!\.+(?:/|\Z))[\w.-]{{1,{WORD_MAX}}})*", re.ASCII)
 _MARK = "="
 _UNFINISHED = "~"
 
@@ -47,8 +43,7 @@ class FileBlobs:
         return await asyncio.to_thread(_page, self._folder, prefix, after, limit)
 
     def _path(self, key: str) -> Path:
-        if len(key) > KEY_MAX or _KEY.fullmatch(key) is None:
-            raise Invalid(f"{key[:80]!r} is not a blob key")
+        check_key(key)
         folder, _, name = key.rpartition("/")
         return self._folder / folder / f"{_MARK}{name}"
 

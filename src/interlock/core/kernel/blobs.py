@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
+
+from interlock.core.kernel.errors import Invalid
+
+WORD_MAX = 200
+KEY_MAX = 1_000
+_KEY = re.compile(rf"(?!\.+(?:/|\Z))[\w.-]{{1,{WORD_MAX}}}(?:/(?!\.+(?:/|\Z))[\w.-]{{1,{WORD_MAX}}})*", re.ASCII)
 
 
 class Blobs(Protocol):
@@ -19,3 +26,9 @@ class Blobs(Protocol):
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> list[str]:
         """Keys that start with `prefix`, in bytewise order, behind `after`."""
+
+
+def check_key(key: str) -> None:
+    """For adapters, before anything else: they all refuse the same keys. Raises Invalid."""
+    if len(key) > KEY_MAX or _KEY.fullmatch(key) is None:
+        raise Invalid(f"{key[:80]!r} is not a blob key")

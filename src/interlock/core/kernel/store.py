@@ -2,7 +2,8 @@
 
 Its rules are those of the narrowest store we run on (a key-value store with conditional transactions): items of at
 most 400 kB, at most 25 writes in one commit, queries within one partition, indexes that hold only the items which
-ask to be in them, and no scans.
+ask to be in them, and no scans. An index is declared where the store is made, as a key-value store must know it from then on;
+one that is not declared is Invalid there, and works in the others.
 """
 
 from __future__ import annotations

@@ -1,0 +1,67 @@
+"""A running AWS emulator for the length of a `with`: ministack, one process, its state in memory.
+
+What it is not: it has no time to live, no TransactionConflict, no throttling, and no limits of a partition's throughput. Nothing
+about those may be concluded from it; a stub injects them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.counterparts.paths import require
+from tests.free_ports import free_ports
+
+REGION = "eu-central-1"
+CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+START_S, STOP_S = 60.0, 10.0
+
+
+@contextmanager
+def running_aws(*services: str) -> Iterator[str]:
+    """Its endpoint. Skips the test when the emulator is not installed."""
+    python = require("ministack")
+    (port,) = free_ports(1)
+    with TemporaryDirectory(prefix="interlock-aws-") as scratch, (Path(scratch) / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(python), "-m", "ministack"],
+            cwd=scratch,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": scratch,
+                "TMPDIR": scratch,
+                "BIND_HOST": "127.0.0.1",
+                "GATEWAY_PORT": str(port),
+                "IOT_MTLS_ENABLED": "0",
+                "SERVICES": ",".join(services),
+                "LOG_LEVEL": "WARNING",
+                "MINISTACK_REGION": REGION,
+            },
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            until = time.monotonic() + START_S
+            while not _answers(port):
+                said = Path(log.name).read_text(errors="replace")[-1_000:]
+                assert process.poll() is None and time.monotonic() < until, f"the AWS emulator did not start: {said}"
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
