@@ -144,6 +144,16 @@ async def test_credentials_that_are_not_good_are_said_at_once_and_what_to_do(cod
     assert len(client.calls) == 1
 
 
+@pytest.mark.parametrize(
+    "then", [refusal("ExpiredTokenException"), refusal("ResourceNotFoundException"), NoCredentialsError()]
+)
+async def test_try_that_cannot_be_made_says_nothing_of_an_earlier_one_whose_answer_was_lost(then: Exception) -> None:
+    with pytest.raises(OutcomeUnknown, match="earlier try"):
+        await store_of(ScriptedClient(LOST, then)).commit(PAIR)
+    with pytest.raises(StoreUnavailable):
+        await store_of(ScriptedClient(LOST, then)).get(ONE)
+
+
 async def test_no_credentials_at_all_and_no_table_are_unavailable() -> None:
     with pytest.raises(StoreUnavailable, match="could not be made"):
         await store_of(ScriptedClient(NoCredentialsError())).get(ONE)

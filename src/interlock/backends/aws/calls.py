@@ -128,7 +128,7 @@ class Calls:
                 last = error
             except BotoCoreError as error:
                 if type(error).__name__ not in TRANSPORT:
-                    raise StoreUnavailable(f"the call could not be made: {error}") from error
+                    raise _useless(f"the call could not be made: {error}", after_unclear=unclear) from error
                 last, unclear = error, True
             pause_s = self._pause_s(tries)
             if self._clock.monotonic() + pause_s > until:
@@ -144,13 +144,11 @@ class Calls:
         if code in UNCLEAR or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
             return True
         if code in KEYLESS:
-            raise StoreUnavailable(
-                f"{self._what} does not accept the credentials ({code}): renew them or widen the role"
-            )
+            detail = f"{self._what} does not accept the credentials ({code}): renew them or widen the role"
+            raise _useless(detail, after_unclear=after_unclear)
         if code in MISSING:
-            raise StoreUnavailable(
-                f"{self._what} has no such {MISSING[code]}: apply the Terraform, or check name and region"
-            )
+            detail = f"{self._what} has no such {MISSING[code]}: apply the Terraform, or check name and region"
+            raise _useless(detail, after_unclear=after_unclear)
         if code == "ValidationException":
             raise Invalid(error.response["Error"].get("Message", code))
         raise refused from error
@@ -165,6 +163,15 @@ class Calls:
 
 def code_of(error: ClientError) -> str:
     return str(error.response["Error"]["Code"])
+
+
+def _useless(detail: str, *, after_unclear: bool) -> Exception:
+    """There is no point in another try. What an earlier one came to is not known by that."""
+    return (
+        OutcomeUnknown(f"{detail}; an earlier try may have been carried out")
+        if after_unclear
+        else StoreUnavailable(detail)
+    )
 
 
 def _is_only_in_passing(refused: Refused) -> bool:
