@@ -132,17 +132,17 @@ BREAKAGES = (
         '    for name, place in (write.indexes or {"due": Key("s", "2")}).items():\n        partition, sort = index_keys(name)',
         "put_that_names_no_index_leaves_all",
     ),
-    # -- bad input
+    # -- bad input: what is refused is in breakages_store_rules.py
     store(
-        "26 writes pass",
-        "    if not 1 <= count <= WRITES_MAX:",
-        "    if not 1 <= count <= WRITES_MAX + 1:",
+        "commits are not checked",
+        "        check_writes(writes, len(events))\n",
+        "",
         "more_than_25_writes_and_events_are_invalid",
     ),
     store(
-        "limits are not checked",
-        "    if not 1 <= limit <= LIMIT_MAX:",
-        "    if False:",
+        "queries are not checked",
+        '        check_texts(partition, prefix, after or "")\n        check_limit(limit)\n',
+        "",
         "limit_out_of_range_is_invalid",
     ),
     # -- the feed

@@ -157,29 +157,17 @@ BREAKAGES = (
         "            pass",
         f"{FEED}cancelled_wait_leaves_nothing_behind",
     ),
-    # -- bad input
+    # -- bad input: what is refused is in breakages_store_rules.py
     memory(
-        "26 writes pass",
-        "if not 1 <= count <= WRITES_MAX:",
-        "if not 1 <= count <= WRITES_MAX + 1:",
+        "commits are not checked",
+        "        check_writes(writes, len(events))\n",
+        "",
         f"{STORE}more_than_25_writes_and_events_are_invalid",
     ),
     memory(
-        "a key may appear twice",
-        "if len({write.key for write in writes}) != len(writes):",
-        "if False:",
-        f"{STORE}key_that_appears_twice_is_invalid",
-    ),
-    memory(
-        "a value may be a byte too long",
-        "if len(write.value) > VALUE_BYTES_MAX:",
-        "if len(write.value) > VALUE_BYTES_MAX + 1:",
-        f"{STORE}largest_value_is_stored_and_one_byte_more_is_invalid",
-    ),
-    memory(
-        "limits are not checked",
-        "if not 1 <= limit <= LIMIT_MAX:",
-        "if False:",
+        "queries are not checked",
+        '        check_texts(partition, prefix, after or "")\n        check_limit(limit)\n',
+        "",
         f"{STORE}limit_out_of_range_is_invalid",
     ),
 )

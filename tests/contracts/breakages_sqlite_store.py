@@ -216,41 +216,17 @@ BREAKAGES = (
         "SELECT EXISTS (SELECT 1 FROM events WHERE seq >= ?)",
         f"{FEED}wait_behind_a_position_is_not_ended_by_older_events",
     ),
-    # -- bad input
+    # -- bad input: what is refused is in breakages_store_rules.py
     sqlite(
-        "26 writes pass",
-        "if not 1 <= count <= WRITES_MAX:",
-        "if not 1 <= count <= WRITES_MAX + 1:",
+        "commits are not checked",
+        "        check_writes(writes, len(events))\n",
+        "",
         f"{STORE}more_than_25_writes_and_events_are_invalid",
     ),
     sqlite(
-        "a commit of nothing passes",
-        "if not 1 <= count <= WRITES_MAX:",
-        "if not count <= WRITES_MAX:",
-        f"{STORE}commit_of_nothing_is_invalid",
-    ),
-    sqlite(
-        "a key may appear twice",
-        "if len(writes) > 1 and len({write.key for write in writes}) != len(writes):",
-        "if False:",
-        f"{STORE}key_that_appears_twice_is_invalid",
-    ),
-    sqlite(
-        "a value may be a byte too long",
-        "if len(write.value) > VALUE_BYTES_MAX:",
-        "if len(write.value) > VALUE_BYTES_MAX + 1:",
-        f"{STORE}largest_value_is_stored_and_one_byte_more_is_invalid",
-    ),
-    sqlite(
-        "keys are not checked",
-        "        _check_key(write.key)",
-        "        pass",
-        f"{STORE}key_that_cannot_be_stored_is_invalid_everywhere",
-    ),
-    sqlite(
-        "limits are not checked",
-        "if not 1 <= limit <= LIMIT_MAX:",
-        "if False:",
+        "queries are not checked",
+        '        check_texts(partition, prefix, after or "")\n        check_limit(limit)\n',
+        "",
         f"{STORE}limit_out_of_range_is_invalid",
     ),
 )

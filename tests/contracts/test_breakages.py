@@ -26,7 +26,7 @@ def test_list_in_the_readme_is_current() -> None:
 
 def test_breakage_that_no_test_notices_is_reported_as_a_survivor() -> None:
     harmless = Breakage(
-        "harmless", "backends/memory/store.py", "KEY_BYTES_MAX = 1_024", "KEY_BYTES_MAX = 1024",
+        "harmless", "core/kernel/store.py", "KEY_BYTES_MAX = 1_024", "KEY_BYTES_MAX = 1024",
         "test_store.py::test_item_never_written_is_none", "memory",
     )  # fmt: skip
     assert breakages.attempt(harmless).verdict == "SURVIVED"
@@ -34,7 +34,7 @@ def test_breakage_that_no_test_notices_is_reported_as_a_survivor() -> None:
 
 def test_breakage_that_breaks_the_run_itself_is_not_counted_as_caught() -> None:
     unreadable = Breakage(
-        "unreadable", "backends/memory/store.py", "KEY_BYTES_MAX = 1_024", "KEY_BYTES_MAX = = 1024",
+        "unreadable", "core/kernel/store.py", "KEY_BYTES_MAX = 1_024", "KEY_BYTES_MAX = = 1024",
         "test_store.py::test_item_never_written_is_none", "memory",
     )  # fmt: skip
     assert breakages.attempt(unreadable).verdict.startswith("BROKE THE RUN")

@@ -17,8 +17,8 @@ from interlock.backends.aws.table import event_of, is_event
 from interlock.core.kernel.clock import Clock
 from interlock.core.kernel.errors import Invalid, StoreUnavailable
 from interlock.core.kernel.feed import START, Feed, FeedRecord
+from interlock.core.kernel.store import check_limit
 
-LIMIT_MAX = 1_000
 RECORDS_MOST = 1_000
 """Of one GetRecords."""
 POLL_S = 0.25
@@ -38,7 +38,7 @@ class StreamFeed:
         """Where the last read of a shard left off, by that position: each is good for fifteen minutes, and for one use."""
 
     async def read(self, *, after: str, limit: int = 100) -> list[FeedRecord]:
-        _check_limit(limit)
+        check_limit(limit)
         position = _decoded(after)
         found: list[FeedRecord] = []
         shards = await self._shards()
@@ -151,11 +151,6 @@ def _decoded(after: str) -> Position:
         return msgspec.json.decode(after, type=dict[str, str])
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
         raise Invalid("not a position of this feed", code="invalid_cursor") from error
-
-
-def _check_limit(limit: int) -> None:
-    if not 1 <= limit <= LIMIT_MAX:
-        raise Invalid(f"limit is 1 to {LIMIT_MAX}, not {limit}")
 
 
 _port: type[Feed] = StreamFeed

@@ -13,11 +13,9 @@ from typing import Any, NamedTuple
 from interlock.backends.aws.calls import Answer, Calls, Refused
 from interlock.backends.aws.table import INDEXES, event_key, event_of, index_keys, index_name, item_key, item_of
 from interlock.core.kernel.errors import Invalid, OutcomeUnknown, StoreUnavailable, WriteConflict
-from interlock.core.kernel.events import Event, encode_event
+from interlock.core.kernel.events import Event
 from interlock.core.kernel.store import (
     ABSENT,
-    VALUE_BYTES_MAX,
-    WRITES_MAX,
     Delete,
     Item,
     Key,
@@ -25,10 +23,13 @@ from interlock.core.kernel.store import (
     Put,
     Store,
     Write,
+    check_key,
+    check_limit,
+    check_texts,
+    check_writes,
+    checked_body,
 )
 
-KEY_BYTES_MAX = 1_024
-LIMIT_MAX = 1_000
 GET_MOST = 100
 """Keys of one BatchGetItem."""
 BATCH_TRIES = 8
@@ -56,7 +57,7 @@ class DynamoStore:
         self._calls, self._table, self._new_token, self._indexes = calls, table, new_token, tuple(indexes)
 
     async def get(self, key: Key) -> Item | None:
-        _check_key(key)
+        check_key(key)
         answer = await self._calls.read("get_item", TableName=self._table, Key=item_key(key), ConsistentRead=True)
         row = answer.get("Item")
         return None if row is None else item_of(row, self._indexes)
@@ -70,8 +71,8 @@ class DynamoStore:
         limit: int = 100,
         newest_first: bool = False,
     ) -> Page:
-        _check_texts(partition, prefix, after or "")
-        _check_limit(limit)
+        check_texts(partition, prefix, after or "")
+        check_limit(limit)
         if not partition:
             return Page([], None)
         asked: dict[str, Any] = {
@@ -100,8 +101,8 @@ class DynamoStore:
         limit: int = 100,
         newest_first: bool = False,
     ) -> Page:
-        _check_texts(index, partition, upto or "", after or "")
-        _check_limit(limit)
+        check_texts(index, partition, upto or "", after or "")
+        check_limit(limit)
         cursor = _cursor(after)
         if index not in self._indexes:
             raise Invalid(f"the table has no index {index}: declare it")
@@ -120,7 +121,7 @@ class DynamoStore:
         return Page(page, _CURSOR_SEPARATOR.join((last[place]["S"], last["pk"]["S"][2:], last["sk"]["S"])))
 
     async def commit(self, writes: Sequence[Write], events: Sequence[Event] = ()) -> None:
-        _check_writes(writes, len(events))
+        check_writes(writes, len(events))
         for write in writes:
             if type(write) is Put and not self._has(write.indexes):
                 raise Invalid(f"the table has not all of the indexes {sorted(write.indexes)}: declare them")
@@ -133,8 +134,8 @@ class DynamoStore:
             await self._together(actions, token)
 
     async def history(self, aggregate: str, *, after_version: int = 0, limit: int = 1000) -> list[Event]:
-        _check_texts(aggregate)
-        _check_limit(limit)
+        check_texts(aggregate)
+        check_limit(limit)
         asked = {
             "KeyConditionExpression": "pk = :pk AND sk > :after",
             "ExpressionAttributeValues": {
@@ -212,7 +213,7 @@ class DynamoStore:
             raise WriteConflict(("event", events[0].aggregate))
         found = []
         for event in events:
-            row = event_key(event.aggregate, event.version) | {"b": {"B": _body(event)}, "c": {"S": token}}
+            row = event_key(event.aggregate, event.version) | {"b": {"B": checked_body(event)}, "c": {"S": token}}
             subject = ("event", event.aggregate)
             found.append(_Action("Put", {"ConditionExpression": _ABSENT, "Item": row}, subject))
         return found
@@ -264,17 +265,6 @@ def _row(write: Put, token: str) -> dict[str, Any]:
     return row
 
 
-def _body(event: Event) -> bytes:
-    _check_texts(event.aggregate)
-    try:
-        body = encode_event(event)
-    except UnicodeEncodeError as error:
-        raise Invalid(f"event {event.type} holds text that is not Unicode") from error
-    if len(body) > VALUE_BYTES_MAX:
-        raise Invalid(f"event {event.type} has {len(body)} bytes; {VALUE_BYTES_MAX} is the most")
-    return body
-
-
 def _cursor(after: str | None) -> tuple[str, ...] | None:
     """A sort key of the index, or that and the item's two keys."""
     if after is None:
@@ -315,45 +305,6 @@ def _range(
         conditions.append(f"{sort_name} {'<' if below else '<='} :high")
         values[":high"] = {"S": high}
     return asked | {"KeyConditionExpression": " AND ".join(conditions), "ExpressionAttributeValues": values}
-
-
-def _check_writes(writes: Sequence[Write], events: int) -> None:
-    count = len(writes) + events
-    if not 1 <= count <= WRITES_MAX:
-        raise Invalid(f"a commit has 1 to {WRITES_MAX} writes and events, not {count}")
-    for write in writes:
-        _check_key(write.key)
-        if type(write) is Put:
-            if len(write.value) > VALUE_BYTES_MAX:
-                raise Invalid(f"a value has {len(write.value)} bytes; {VALUE_BYTES_MAX} is the most")
-            for name, place in write.indexes.items():
-                _check_texts(name)
-                _check_key(place)
-    if len(writes) > 1 and len({write.key for write in writes}) != len(writes):
-        raise Invalid("a key appears twice among the writes")
-
-
-def _check_key(key: Key) -> None:
-    for text in key:
-        if text.isascii() and 0 < len(text) <= KEY_BYTES_MAX and "\0" not in text:
-            continue
-        _check_texts(text)
-        if not 0 < len(text.encode()) <= KEY_BYTES_MAX or "\0" in text:
-            raise Invalid(f"each part of a key has 1 to {KEY_BYTES_MAX} bytes and no NUL")
-
-
-def _check_texts(*texts: str) -> None:
-    for text in texts:
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise Invalid("a key is not Unicode text") from error
-
-
-def _check_limit(limit: int) -> None:
-    if not 1 <= limit <= LIMIT_MAX:
-        raise Invalid(f"limit is 1 to {LIMIT_MAX}, not {limit}")
 
 
 _port: type[Store] = DynamoStore

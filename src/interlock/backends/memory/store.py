@@ -14,15 +14,24 @@ from typing import TypeVar
 
 from interlock.core.kernel.clock import Clock, Millis
 from interlock.core.kernel.errors import Invalid, WriteConflict
-from interlock.core.kernel.events import Event, encode_event
+from interlock.core.kernel.events import Event
 from interlock.core.kernel.feed import START, FeedRecord
-from interlock.core.kernel.store import ABSENT, VALUE_BYTES_MAX, WRITES_MAX, Check, Delete, Item, Key, Page, Put, Write
+from interlock.core.kernel.store import (
+    ABSENT,
+    Delete,
+    Item,
+    Key,
+    Page,
+    Put,
+    Write,
+    check_key,
+    check_limit,
+    check_texts,
+    check_writes,
+    checked_body,
+)
 
 T = TypeVar("T")
-
-KEY_BYTES_MAX = 1_024
-LIMIT_MAX = 1_000
-
 _POSITION_DIGITS = 18
 _CURSOR_SEPARATOR = "\0"
 """Cannot be part of a key."""
@@ -47,7 +56,7 @@ class MemoryStore:
     # -- Store ------------------------------------------------------------------------------------------------------
 
     async def get(self, key: Key) -> Item | None:
-        _check_key(key)
+        check_key(key)
         return self._items.get(key)
 
     async def query(
@@ -59,8 +68,8 @@ class MemoryStore:
         limit: int = 100,
         newest_first: bool = False,
     ) -> Page:
-        _check_texts(partition, prefix, after or "")
-        _check_limit(limit)
+        check_texts(partition, prefix, after or "")
+        check_limit(limit)
         sorts = self._sorts.get(partition, [])
         low = bisect_left(sorts, prefix)
         high = bisect_left(sorts, True, lo=low, key=lambda sort: not sort.startswith(prefix))
@@ -82,8 +91,8 @@ class MemoryStore:
         limit: int = 100,
         newest_first: bool = False,
     ) -> Page:
-        _check_texts(index, partition, upto or "", after or "")
-        _check_limit(limit)
+        check_texts(index, partition, upto or "", after or "")
+        check_limit(limit)
         entries = self._entries.get((index, partition), [])
         low = 0
         high = len(entries) if upto is None else bisect_right(entries, upto, key=lambda entry: entry[0])
@@ -102,7 +111,9 @@ class MemoryStore:
         return Page(items, _CURSOR_SEPARATOR.join(found[limit - 1]) if len(found) > limit else None)
 
     async def commit(self, writes: Sequence[Write], events: Sequence[Event] = ()) -> None:
-        _check_writes(writes, events)
+        check_writes(writes, len(events))
+        for event in events:
+            checked_body(event)
         for write in writes:
             if self._version(write.key) != write.expected:
                 raise WriteConflict(write.key)
@@ -127,8 +138,8 @@ class MemoryStore:
             _wake(waiters)
 
     async def history(self, aggregate: str, *, after_version: int = 0, limit: int = 1000) -> list[Event]:
-        _check_texts(aggregate)
-        _check_limit(limit)
+        check_texts(aggregate)
+        check_limit(limit)
         history = self._histories.get(aggregate, {})
         return [history[version] for version in sorted(history) if version > after_version][:limit]
 
@@ -146,7 +157,7 @@ class MemoryStore:
     # -- Feed -------------------------------------------------------------------------------------------------------
 
     async def read(self, *, after: str, limit: int = 100) -> list[FeedRecord]:
-        _check_limit(limit)
+        check_limit(limit)
         start = _seq(after)
         behind = islice(self._events, start, start + limit)
         return [FeedRecord(f"{seq:0{_POSITION_DIGITS}d}", event) for seq, event in enumerate(behind, start + 1)]
@@ -214,53 +225,3 @@ def _seq(position: str) -> int:
     if len(position) != _POSITION_DIGITS or not (position.isascii() and position.isdigit()):
         raise Invalid("not a position of this feed", code="invalid_cursor")
     return int(position)
-
-
-def _check_writes(writes: Sequence[Write], events: Sequence[Event]) -> None:
-    count = len(writes) + len(events)
-    if not 1 <= count <= WRITES_MAX:
-        raise Invalid(f"a commit has 1 to {WRITES_MAX} writes and events, not {count}")
-    for write in writes:
-        assert isinstance(write, Put | Delete | Check)
-        _check_key(write.key)
-        if isinstance(write, Put):
-            if len(write.value) > VALUE_BYTES_MAX:
-                raise Invalid(f"a value has {len(write.value)} bytes; {VALUE_BYTES_MAX} is the most")
-            for name, place in write.indexes.items():
-                _check_texts(name)
-                _check_key(place)
-    if len({write.key for write in writes}) != len(writes):
-        raise Invalid("a key appears twice among the writes")
-    for event in events:
-        try:
-            size = len(encode_event(event))
-        except UnicodeEncodeError as error:
-            raise Invalid(f"event {event.type} holds text that is not Unicode") from error
-        if size > VALUE_BYTES_MAX:
-            raise Invalid(f"event {event.type} has {size} bytes; {VALUE_BYTES_MAX} is the most")
-
-
-def _check_key(key: Key) -> None:
-    for text in key:
-        if text.isascii():
-            fits = 0 < len(text) <= KEY_BYTES_MAX
-        else:
-            _check_texts(text)
-            fits = len(text.encode()) <= KEY_BYTES_MAX
-        if not fits or "\0" in text:
-            raise Invalid(f"each part of a key has 1 to {KEY_BYTES_MAX} bytes and no NUL")
-
-
-def _check_texts(*texts: str) -> None:
-    for text in texts:
-        if text.isascii():
-            continue
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise Invalid("a key is not Unicode text") from error
-
-
-def _check_limit(limit: int) -> None:
-    if not 1 <= limit <= LIMIT_MAX:
-        raise Invalid(f"limit is 1 to {LIMIT_MAX}, not {limit}")

@@ -16,18 +16,21 @@ import msgspec
 from interlock.backends.sqlite.database import Database
 from interlock.core.kernel.clock import Clock, Millis
 from interlock.core.kernel.errors import Invalid, WriteConflict
-from interlock.core.kernel.events import Event, decode_event, encode_event
+from interlock.core.kernel.events import Event, decode_event
 from interlock.core.kernel.feed import START, FeedRecord
 from interlock.core.kernel.store import (
     ABSENT,
-    VALUE_BYTES_MAX,
-    WRITES_MAX,
     Delete,
     Item,
     Key,
     Page,
     Put,
     Write,
+    check_key,
+    check_limit,
+    check_texts,
+    check_writes,
+    checked_body,
 )
 
 EVENTS_SCHEMA = """
@@ -64,8 +67,6 @@ CREATE TABLE IF NOT EXISTS index_entries (
 """
 )
 
-KEY_BYTES_MAX = 1_024
-LIMIT_MAX = 1_000
 EVENTS_TOPIC = "events"
 """Woken in `Database.changed` by commits that carry events."""
 
@@ -115,7 +116,7 @@ class SqliteStore:
         self._database = database
 
     async def get(self, key: Key) -> Item | None:
-        _check_key(key)
+        check_key(key)
         row = self._database.read(lambda connection: connection.execute(_GET, key).fetchone())
         return None if row is None else _item(row)
 
@@ -128,8 +129,8 @@ class SqliteStore:
         limit: int = 100,
         newest_first: bool = False,
     ) -> Page:
-        _check_texts(partition, prefix, after or "")
-        _check_limit(limit)
+        check_texts(partition, prefix, after or "")
+        check_limit(limit)
         low: str = prefix
         high: str | bytes = _behind_prefix(prefix)
         if after is not None and newest_first:
@@ -154,8 +155,8 @@ class SqliteStore:
         limit: int = 100,
         newest_first: bool = False,
     ) -> Page:
-        _check_texts(index, partition, upto or "", after or "")
-        _check_limit(limit)
+        check_texts(index, partition, upto or "", after or "")
+        check_limit(limit)
         low: tuple[Any, ...] = ("", "", "")
         high: tuple[Any, ...] = (_BEHIND_ALL_TEXT,) * 3 if upto is None else (upto, _BEHIND_ALL_TEXT, _BEHIND_ALL_TEXT)
         if after is not None:
@@ -176,15 +177,15 @@ class SqliteStore:
         return Page(items, _CURSOR_SEPARATOR.join((rows[limit - 1][6], *items[-1].key)))
 
     async def commit(self, writes: Sequence[Write], events: Sequence[Event] = ()) -> None:
-        _check_writes(writes, len(events))
-        bodies = [_event_row(event) for event in events]
+        check_writes(writes, len(events))
+        bodies = [(event.aggregate, event.version, checked_body(event)) for event in events]
         await self._database.write(
             partial(_apply, writes=tuple(writes), events=bodies), wakes=EVENTS_TOPIC if bodies else ""
         )
 
     async def history(self, aggregate: str, *, after_version: int = 0, limit: int = 1000) -> list[Event]:
-        _check_texts(aggregate)
-        _check_limit(limit)
+        check_texts(aggregate)
+        check_limit(limit)
         rows = self._database.read(
             lambda connection: connection.execute(_HISTORY, (aggregate, after_version, limit)).fetchall()
         )
@@ -211,7 +212,7 @@ class SqliteFeed:
         self._poll_s = poll_s
 
     async def read(self, *, after: str, limit: int = 100) -> list[FeedRecord]:
-        _check_limit(limit)
+        check_limit(limit)
         seq = seq_of(after)
         rows = self._database.read(lambda connection: connection.execute(_FEED, (seq, limit)).fetchall())
         return [FeedRecord(position_of(seq), decode_event(body)) for seq, body in rows]
@@ -313,53 +314,3 @@ def seq_of(position: str) -> int:
     if len(position) != _POSITION_DIGITS or not (position.isascii() and position.isdigit()):
         raise Invalid("not a position of this feed", code="invalid_cursor")
     return int(position)
-
-
-def _event_row(event: Event) -> tuple[str, int, bytes]:
-    _check_texts(event.aggregate)
-    try:
-        body = encode_event(event)
-    except UnicodeEncodeError as error:
-        raise Invalid(f"event {event.type} holds text that is not Unicode") from error
-    if len(body) > VALUE_BYTES_MAX:
-        raise Invalid(f"event {event.type} has {len(body)} bytes; {VALUE_BYTES_MAX} is the most")
-    return event.aggregate, event.version, body
-
-
-def _check_writes(writes: Sequence[Write], events: int) -> None:
-    count = len(writes) + events
-    if not 1 <= count <= WRITES_MAX:
-        raise Invalid(f"a commit has 1 to {WRITES_MAX} writes and events, not {count}")
-    for write in writes:
-        _check_key(write.key)
-        if type(write) is Put:
-            if len(write.value) > VALUE_BYTES_MAX:
-                raise Invalid(f"a value has {len(write.value)} bytes; {VALUE_BYTES_MAX} is the most")
-            for name, place in write.indexes.items():
-                _check_texts(name)
-                _check_key(place)
-    if len(writes) > 1 and len({write.key for write in writes}) != len(writes):
-        raise Invalid("a key appears twice among the writes")
-
-
-def _check_key(key: Key) -> None:
-    for text in key:
-        if text.isascii() and 0 < len(text) <= KEY_BYTES_MAX and "\0" not in text:
-            continue
-        _check_texts(text)
-        if not 0 < len(text.encode()) <= KEY_BYTES_MAX or "\0" in text:
-            raise Invalid(f"each part of a key has 1 to {KEY_BYTES_MAX} bytes and no NUL")
-
-
-def _check_texts(*texts: str) -> None:
-    for text in texts:
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise Invalid("a key is not Unicode text") from error
-
-
-def _check_limit(limit: int) -> None:
-    if not 1 <= limit <= LIMIT_MAX:
-        raise Invalid(f"limit is 1 to {LIMIT_MAX}, not {limit}")

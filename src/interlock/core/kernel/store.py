@@ -12,11 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from interlock.core.kernel.clock import Millis
-from interlock.core.kernel.events import Event
+from interlock.core.kernel.errors import Invalid
+from interlock.core.kernel.events import Event, encode_event
 
 WRITES_MAX = 25
 """Writes and events of one commit, counted together."""
 VALUE_BYTES_MAX = 400_000
+KEY_BYTES_MAX = 1_024
+LIMIT_MAX = 1_000
 ABSENT = 0
 """As `expected`: the item must not be there."""
 
@@ -134,3 +137,61 @@ class DropsExpired(Protocol):
 
     async def drop_expired(self, *, now: Millis, limit: int = 500) -> int:
         """Drop up to `limit` items whose time is over; how many there were."""
+
+
+# What every adapter refuses, before anything else.
+
+
+def check_writes(writes: Sequence[Write], events: int) -> None:
+    """Of a commit with so many events. Raises Invalid."""
+    count = len(writes) + events
+    if not 1 <= count <= WRITES_MAX:
+        raise Invalid(f"a commit has 1 to {WRITES_MAX} writes and events, not {count}")
+    for write in writes:
+        check_key(write.key)
+        if type(write) is Put:
+            if len(write.value) > VALUE_BYTES_MAX:
+                raise Invalid(f"a value has {len(write.value)} bytes; {VALUE_BYTES_MAX} is the most")
+            for name, place in write.indexes.items():
+                check_texts(name)
+                check_key(place)
+    if len(writes) > 1 and len({write.key for write in writes}) != len(writes):
+        raise Invalid("a key appears twice among the writes")
+
+
+def checked_body(event: Event) -> bytes:
+    """The event as it is kept. Raises Invalid if it cannot be."""
+    check_texts(event.aggregate)
+    try:
+        body = encode_event(event)
+    except UnicodeEncodeError as error:
+        raise Invalid(f"event {event.type} holds text that is not Unicode") from error
+    if len(body) > VALUE_BYTES_MAX:
+        raise Invalid(f"event {event.type} has {len(body)} bytes; {VALUE_BYTES_MAX} is the most")
+    return body
+
+
+def check_key(key: Key) -> None:
+    """Raises Invalid."""
+    for text in key:
+        if text.isascii() and 0 < len(text) <= KEY_BYTES_MAX and "\0" not in text:
+            continue
+        check_texts(text)
+        if not 0 < len(text.encode()) <= KEY_BYTES_MAX or "\0" in text:
+            raise Invalid(f"each part of a key has 1 to {KEY_BYTES_MAX} bytes and no NUL")
+
+
+def check_texts(*texts: str) -> None:
+    """Parts of a key, or of what is asked for. Raises Invalid."""
+    for text in texts:
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise Invalid("a key is not Unicode text") from error
+
+
+def check_limit(limit: int) -> None:
+    """Raises Invalid."""
+    if not 1 <= limit <= LIMIT_MAX:
+        raise Invalid(f"limit is 1 to {LIMIT_MAX}, not {limit}")
