@@ -62,6 +62,8 @@ lock: ## resolve pyproject.toml and bench/requirements.in into lock files, with 
 		--no-annotate --no-header pyproject.toml -o requirements.lock
 	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --constraint requirements.lock \
 		--no-annotate --no-header bench/requirements.in -o bench/requirements.lock
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra aws --constraint requirements.lock \
+		--no-annotate --no-header pyproject.toml -o src/lambdas/requirements.lock
 	rm -rf .venv-lock
 
 clean: ## remove the virtual environment and local data
