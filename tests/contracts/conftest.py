@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,6 @@ from interlock.core.kernel.feed import Feed
 from interlock.core.kernel.store import Store
 from tests.clocks import ManualClock
 from tests.contracts.on_aws import dynamo_stores
-from tests.counterparts.aws import running_aws
 
 
 class Storage(NamedTuple):
@@ -33,13 +32,6 @@ class Storage(NamedTuple):
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
-
-
-@pytest.fixture(scope="session")
-def aws() -> Iterator[str]:
-    """The endpoint of an emulator that serves all tests of this process."""
-    with running_aws("dynamodb", "dynamodbstreams", "s3") as endpoint:
-        yield endpoint
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("dynamodb", marks=pytest.mark.aws)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,12 +16,14 @@ from interlock.backends.aws.blobs import S3Blobs
 from interlock.backends.aws.calls import Calls
 from interlock.backends.aws.feed import StreamFeed
 from interlock.backends.aws.store import DynamoStore
-from interlock.backends.aws.table import definition
+from interlock.backends.aws.table import DrawerRule, definition
 from tests.clocks import ManualClock
 from tests.counterparts.aws import CREDENTIALS, REGION
 
 INDEXES = ("due", "status", "customer", "other")
 """Those the contract's tests use."""
+DRAWERS = (DrawerRule("pay_", "pay", "state"),)
+"""Of the payments in the contract's tests; what else they write has rows of its own."""
 
 
 class Flights:
@@ -80,7 +82,7 @@ def new_token() -> str:
 
 @asynccontextmanager
 async def dynamo_stores(
-    endpoint: str, clock: ManualClock
+    endpoint: str, clock: ManualClock, *, drawers: Sequence[DrawerRule] = DRAWERS
 ) -> AsyncIterator[tuple[DynamoStore, StreamFeed, DynamoStore]]:
     flights = Flights()
     flights.hold(clock)
@@ -90,7 +92,9 @@ async def dynamo_stores(
         arn = made["TableDescription"]["LatestStreamArn"]
         calls = Calls(flights.of(tables), clock=clock, random=random.random)
         of_stream = Calls(flights.of(streams), clock=clock, random=random.random)
-        store, other = (DynamoStore(calls, name, new_token=new_token, indexes=INDEXES) for _ in range(2))
+        store, other = (
+            DynamoStore(calls, name, new_token=new_token, indexes=INDEXES, drawers=drawers) for _ in range(2)
+        )
         yield store, StreamFeed(of_stream, arn, clock=clock), other
         await tables.delete_table(TableName=name)
 

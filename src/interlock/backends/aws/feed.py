@@ -7,15 +7,17 @@ told so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from interlock.backends.aws.calls import Answer, Calls, Refused
-from interlock.backends.aws.table import event_of, is_event
+from interlock.backends.aws.drawers import news_in
+from interlock.backends.aws.table import event_of, is_drawer, is_event
 from interlock.core.kernel.clock import Clock
 from interlock.core.kernel.errors import Invalid, StoreUnavailable
+from interlock.core.kernel.events import Event, decode_event
 from interlock.core.kernel.feed import START, Feed, FeedRecord
 from interlock.core.kernel.store import check_limit
 
@@ -25,6 +27,9 @@ POLL_S = 0.25
 """A shard may be asked five times a second."""
 ENDED = "."
 """In a position: this shard was read to its end, and will have no more."""
+
+WITHIN = "/"
+"""In a position: of the events of this record, so many were read."""
 
 Position = dict[str, str]
 """Shard -> the sequence number read last."""
@@ -83,10 +88,12 @@ class StreamFeed:
             iterator = self._iterators.pop((name, at), None) or await self._iterator(name, at)
             answer = await self._records(name, at, iterator, limit - len(found))
             for record in answer["Records"]:
+                for place, event in _places(record, behind=at):
+                    if len(found) == limit:
+                        return found
+                    position[name] = place
+                    found.append(FeedRecord(_encoded(position), event))
                 position[name] = record["dynamodb"]["SequenceNumber"]
-                image = record["dynamodb"].get("NewImage")
-                if record["eventName"] == "INSERT" and image is not None and is_event(image):
-                    found.append(FeedRecord(_encoded(position), event_of(image)))
             following = answer.get("NextShardIterator")
             if following is None:
                 position[name] = ENDED
@@ -97,11 +104,10 @@ class StreamFeed:
         return found
 
     async def _iterator(self, shard: str, at: str) -> str:
-        kind: dict[str, str] = (
-            {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": at}
-            if at
-            else {"ShardIteratorType": "TRIM_HORIZON"}
-        )
+        number, is_within, _ = at.partition(WITHIN)
+        kind: dict[str, str] = {"ShardIteratorType": "TRIM_HORIZON"}
+        if number:
+            kind = {"ShardIteratorType": f"{'AT' if is_within else 'AFTER'}_SEQUENCE_NUMBER", "SequenceNumber": number}
         try:
             answer = await self._calls.read("get_shard_iterator", StreamArn=self._stream, ShardId=shard, **kind)
         except Refused as refused:
@@ -116,6 +122,26 @@ class StreamFeed:
                 raise _lost(refused) from refused
             fresh = await self._iterator(shard, at)
             return await self._calls.read("get_records", ShardIterator=fresh, Limit=min(limit, RECORDS_MOST))
+
+
+def events_in(record: Answer) -> list[Event]:
+    """The events which the commit behind a stream's record added, in its order."""
+    image = record["dynamodb"].get("NewImage")
+    if image is None:
+        return []
+    if is_drawer(image):
+        return [decode_event(body) for body in news_in(image)]
+    is_news = record["eventName"] == "INSERT" and is_event(image) and "o" not in image
+    return [event_of(image)] if is_news else []
+
+
+def _places(record: Answer, *, behind: str) -> Iterator[tuple[str, Event]]:
+    """The events of a record with the position behind each, those left out that were read before."""
+    number, events = record["dynamodb"]["SequenceNumber"], events_in(record)
+    read, is_within, count = behind.partition(WITHIN)
+    seen = int(count) if is_within and read == number else 0
+    for place, event in enumerate(events[seen:], seen + 1):
+        yield number if place == len(events) else f"{number}{WITHIN}{place}", event
 
 
 def _lost(refused: Refused) -> Exception:

@@ -7,16 +7,37 @@ by the commit's id, which it leaves in the item.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from interlock.backends.aws.calls import Answer, Calls, Refused
-from interlock.backends.aws.table import INDEXES, event_key, event_of, index_keys, index_name, item_key, item_of
+from interlock.backends.aws.commits import (
+    Action,
+    Step,
+    aggregate_of,
+    drawer_actions,
+    has_drawer,
+    plain_action,
+    refusal,
+    steps,
+)
+from interlock.backends.aws.drawers import Change, Conflict, Drawer, KnownDrawers, drawer_in
+from interlock.backends.aws.table import (
+    DRAWERS,
+    INDEXES,
+    DrawerRule,
+    drawer_key,
+    event_key,
+    event_of,
+    index_keys,
+    index_name,
+    is_drawer,
+    item_key,
+    item_of,
+)
 from interlock.core.kernel.errors import Invalid, OutcomeUnknown, StoreUnavailable, WriteConflict
-from interlock.core.kernel.events import Event
+from interlock.core.kernel.events import Event, decode_event
 from interlock.core.kernel.store import (
-    ABSENT,
-    Delete,
     Item,
     Key,
     Page,
@@ -27,37 +48,42 @@ from interlock.core.kernel.store import (
     check_limit,
     check_texts,
     check_writes,
-    checked_body,
 )
 
 GET_MOST = 100
 """Keys of one BatchGetItem."""
 BATCH_TRIES = 8
-SPENT_MS = 1_000
-"""Milliseconds to the seconds DynamoDB drops items by."""
+DRAWER_TRIES = 20
+"""Times a drawer is read and written before the commit gives way to others. With each try that fails, somebody else's
+succeeds."""
 _CURSOR_SEPARATOR = "\0"
-_ABSENT = "attribute_not_exists(pk)"
-_AS_EXPECTED = "v = :expected"
-
-
-class _Action(NamedTuple):
-    """One part of a transaction, and what a failed condition of it is called."""
-
-    kind: str
-    """Put, Delete or ConditionCheck."""
-    request: dict[str, Any]
-    subject: Any
+_FAILED = "ConditionalCheckFailed"
+_IN_PASSING = "TransactionConflict"
 
 
 class DynamoStore:
     def __init__(
-        self, calls: Calls, table: str, *, new_token: Callable[[], str], indexes: Sequence[str] = INDEXES
+        self,
+        calls: Calls,
+        table: str,
+        *,
+        new_token: Callable[[], str],
+        indexes: Sequence[str] = INDEXES,
+        drawers: Sequence[DrawerRule] = DRAWERS,
     ) -> None:
-        """`new_token` gives commits their ids, of at most 36 characters. The table must have these indexes."""
+        """`new_token` gives commits their ids, of at most 36 characters. The table must have these indexes.
+
+        Whoever writes one table must agree on `drawers`.
+        """
         self._calls, self._table, self._new_token, self._indexes = calls, table, new_token, tuple(indexes)
+        self._rules, self._known = tuple(drawers), KnownDrawers()
 
     async def get(self, key: Key) -> Item | None:
         check_key(key)
+        aggregate = aggregate_of(key, self._rules)
+        if aggregate is not None:
+            item = (await self._drawer(aggregate)).item
+            return item if item is not None and item.key == key else None
         answer = await self._calls.read("get_item", TableName=self._table, Key=item_key(key), ConsistentRead=True)
         row = answer.get("Item")
         return None if row is None else item_of(row, self._indexes)
@@ -88,8 +114,13 @@ class DynamoStore:
             elif (after > prefix) is not newest_first:
                 return Page([], None)  # all there is lies before it
         rows = await self._rows(asked, limit + 1, newest_first=newest_first, ConsistentRead=True)
-        items = [item_of(row, self._indexes) for row in rows[:limit]]
-        return Page(items, items[-1].key.sort if len(rows) > limit else None)
+        items = [item_of(row, self._indexes) for row in rows]
+        held = await self._held(partition)
+        if held is not None and held.key.sort.startswith(prefix):
+            sort = held.key.sort
+            if not after or (sort < after if newest_first else sort > after):
+                items = sorted([*items, held], key=lambda item: item.key.sort, reverse=newest_first)
+        return Page(items[:limit], items[limit - 1].key.sort if len(items) > limit else None)
 
     async def query_index(
         self,
@@ -118,20 +149,18 @@ class DynamoStore:
         if len(rows) <= limit:
             return Page(page, None)
         last = rows[limit - 1]
-        return Page(page, _CURSOR_SEPARATOR.join((last[place]["S"], last["pk"]["S"][2:], last["sk"]["S"])))
+        return Page(page, _CURSOR_SEPARATOR.join((last[place]["S"], last["pk"]["S"], last["sk"]["S"])))
 
     async def commit(self, writes: Sequence[Write], events: Sequence[Event] = ()) -> None:
         check_writes(writes, len(events))
         for write in writes:
-            if type(write) is Put and not self._has(write.indexes):
+            if type(write) is Put and not set(write.indexes) <= set(self._indexes):
                 raise Invalid(f"the table has not all of the indexes {sorted(write.indexes)}: declare them")
-        token = self._new_token()
-        actions = [self._action(write, token) for write in writes]
-        actions += self._recorded(events, token)
-        if len(actions) == 1 and actions[0].kind != "ConditionCheck":
-            await self._single(actions[0], token)
-        else:
-            await self._together(actions, token)
+        found = steps(writes, events, self._rules)
+        for tries in range(DRAWER_TRIES):
+            if await self._committed(found, fresh=tries > 0):
+                return
+        raise WriteConflict(writes[0].key if writes else ("event", events[0].aggregate))
 
     async def history(self, aggregate: str, *, after_version: int = 0, limit: int = 1000) -> list[Event]:
         check_texts(aggregate)
@@ -143,7 +172,14 @@ class DynamoStore:
                 ":after": event_key(aggregate, max(after_version, 0))["sk"],
             },
         }
-        return [event_of(row) for row in await self._rows(asked, limit, ConsistentRead=True)]
+        rows = await self._rows(asked, limit + 1, ConsistentRead=True)
+        found = [event_of(row) for row in rows if not is_drawer(row)]
+        if has_drawer(aggregate, self._rules):
+            kept = [drawer_in(row, self._indexes) for row in rows if is_drawer(row)]
+            drawer = kept[0] if kept else await self._drawer(aggregate)
+            found += [decode_event(body) for version, body in drawer.events.items() if version > after_version]
+            found.sort(key=lambda event: event.version)
+        return found[:limit]
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -170,11 +206,12 @@ class DynamoStore:
 
     async def _whole(self, rows: Sequence[Answer]) -> list[Item | None]:
         """The items index entries point at, in their order; None for one that has gone meanwhile."""
-        found: dict[tuple[str, str], Item] = {}
+        found: dict[tuple[str, str], Item | None] = {}
         for start in range(0, len(rows), GET_MOST):
             keys = [{"pk": row["pk"], "sk": row["sk"]} for row in rows[start : start + GET_MOST]]
             for row in await self._batch(keys):
-                found[row["pk"]["S"], row["sk"]["S"]] = item_of(row, self._indexes)
+                item = drawer_in(row, self._indexes).item if is_drawer(row) else item_of(row, self._indexes)
+                found[row["pk"]["S"], row["sk"]["S"]] = item
         return [found.get((row["pk"]["S"], row["sk"]["S"])) for row in rows]
 
     async def _batch(self, keys: Sequence[Answer]) -> list[Answer]:
@@ -190,35 +227,53 @@ class DynamoStore:
             await self._calls.pause(tries)
         raise StoreUnavailable("DynamoDB leaves out part of a batch again and again: it throttles")
 
+    async def _held(self, partition: str) -> Item | None:
+        """The item of this partition that is in a drawer, if there is one."""
+        for rule in self._rules:
+            key = Key(partition, rule.sort)
+            if rule.aggregate_of(key) is not None:
+                return await self.get(key)
+        return None
+
+    async def _drawer(self, aggregate: str) -> Drawer:
+        answer = await self._calls.read(
+            "get_item", TableName=self._table, Key=drawer_key(aggregate), ConsistentRead=True
+        )
+        row = answer.get("Item")
+        drawer = Drawer(aggregate) if row is None else drawer_in(row, self._indexes)
+        self._known.keep(drawer)
+        return drawer
+
     # -- writing ------------------------------------------------------------------------------------------------------
 
-    def _has(self, names: Iterable[str]) -> bool:
-        return set(names) <= set(self._indexes)
+    async def _committed(self, found: Sequence[Step], *, fresh: bool) -> bool:
+        """Whether it was; False if a drawer was not as it had been read, and nothing was written.
 
-    def _action(self, write: Write, token: str) -> _Action:
-        if write.expected == ABSENT:
-            condition: dict[str, Any] = {"ConditionExpression": _ABSENT}
-        else:
-            expected = {":expected": {"N": str(write.expected)}}
-            condition = {"ConditionExpression": _AS_EXPECTED, "ExpressionAttributeValues": expected}
-        if type(write) is Put:
-            return _Action("Put", condition | {"Item": _row(write, token)}, write.key)
-        # To delete what is, as expected, not there is to look that it is not.
-        kind = "Delete" if type(write) is Delete and write.expected != ABSENT else "ConditionCheck"
-        return _Action(kind, condition | {"Key": item_key(write.key)}, write.key)
+        Raises WriteConflict, StoreUnavailable, OutcomeUnknown.
+        """
+        token = self._new_token()
+        actions: list[Action] = []
+        after: list[Drawer] = []
+        for step in found:
+            if not isinstance(step, Change):
+                actions.append(plain_action(step, token))
+                continue
+            try:
+                drawer = (None if fresh else self._known.recall(step)) or await self._drawer(step.aggregate)
+                made, then = drawer_actions(drawer, step, token=token)
+            except Conflict as conflict:
+                if not fresh:
+                    return False  # by what was remembered: look again
+                made, then = [refusal(step, conflict)], None
+            actions += made
+            after += [then] if then else []
+        done = await (self._single if _is_single(actions) else self._together)(actions, token)
+        for drawer in after:
+            self._known.keep(drawer) if done else self._known.forget(drawer.aggregate)
+        return done
 
-    def _recorded(self, events: Sequence[Event], token: str) -> list[_Action]:
-        """Raises WriteConflict for a version that is there twice, as a transaction cannot have an item twice."""
-        if len({(event.aggregate, event.version) for event in events}) != len(events):
-            raise WriteConflict(("event", events[0].aggregate))
-        found = []
-        for event in events:
-            row = event_key(event.aggregate, event.version) | {"b": {"B": checked_body(event)}, "c": {"S": token}}
-            subject = ("event", event.aggregate)
-            found.append(_Action("Put", {"ConditionExpression": _ABSENT, "Item": row}, subject))
-        return found
-
-    async def _single(self, action: _Action, token: str) -> None:
+    async def _single(self, actions: Sequence[Action], token: str) -> bool:
+        (action,) = actions
         operation = "put_item" if action.kind == "Put" else "delete_item"
         request = action.request | {"TableName": self._table, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         try:
@@ -228,41 +283,37 @@ class DynamoStore:
                 raise WriteConflict(action.subject) from refused
             _expect(refused, "ConditionalCheckFailedException")
             if refused.there.get("c", {}).get("S") == token:
-                return  # an earlier try, whose answer was lost, has written it
+                return True  # an earlier try, whose answer was lost, has written it
             if refused.after_unclear:
                 raise OutcomeUnknown("a try whose answer was lost may have been overtaken") from refused
+            if action.drawer:
+                return False
             raise WriteConflict(action.subject) from refused
+        return True
 
-    async def _together(self, actions: Sequence[_Action], token: str) -> None:
+    async def _together(self, actions: Sequence[Action], token: str) -> bool:
         items = [{one.kind: one.request | {"TableName": self._table}} for one in actions]
         try:
             await self._calls.write("transact_write_items", TransactItems=items, ClientRequestToken=token)
         except Refused as refused:
             _expect(refused, "TransactionCanceledException")
-            for reason in ("ConditionalCheckFailed", "TransactionConflict"):
-                if reason in refused.reasons:
-                    raise WriteConflict(actions[refused.reasons.index(reason)].subject) from refused
+            failed = [one for one, reason in zip(actions, refused.reasons, strict=True) if reason == _FAILED]
+            if any(one.drawer for one in failed):
+                return False
+            passing = [one for one, reason in zip(actions, refused.reasons, strict=True) if reason == _IN_PASSING]
+            if failed or passing:
+                raise WriteConflict((failed or passing)[0].subject) from refused
             raise StoreUnavailable(f"DynamoDB cancelled the commit: {refused.reasons}") from refused
+        return True
+
+
+def _is_single(actions: Sequence[Action]) -> bool:
+    return len(actions) == 1 and actions[0].kind != "ConditionCheck"
 
 
 def _expect(refused: Refused, code: str) -> None:
     if refused.code != code:
         raise StoreUnavailable(f"DynamoDB refused: {refused.code}") from refused
-
-
-def _row(write: Put, token: str) -> dict[str, Any]:
-    row: dict[str, Any] = item_key(write.key) | {
-        "v": {"N": str(write.expected + 1)},
-        "d": {"B": write.value},
-        "c": {"S": token},
-    }
-    for name, place in write.indexes.items():
-        partition, sort = index_keys(name)
-        row[partition], row[sort] = {"S": place.partition}, {"S": place.sort}
-    if write.expires_at is not None:
-        row["e"] = {"N": str(write.expires_at)}
-        row["ttl"] = {"N": str(-(-write.expires_at // SPENT_MS))}
-    return row
 
 
 def _cursor(after: str | None) -> tuple[str, ...] | None:
@@ -288,7 +339,7 @@ def _range(
         is_inside = upto is None or sort <= upto
         if len(cursor) == 3 and is_inside:
             entry = {partition_name: {"S": partition}, sort_name: {"S": sort}}
-            asked["ExclusiveStartKey"] = item_key(Key(*cursor[1:])) | entry
+            asked["ExclusiveStartKey"] = {"pk": {"S": cursor[1]}, "sk": {"S": cursor[2]}} | entry
         elif newest_first and is_inside:
             high, below = sort, True
         elif not newest_first:

@@ -2,24 +2,51 @@
 
 | pk | sk | what |
 |---|---|---|
-| `i/` + partition | sort | an item: `v` version, `d` value, `i` its index places, `e` and `ttl` when it may be dropped |
-| `e/` + aggregate | version, 19 digits | an event: `b` its body |
+| `i/` + partition | sort | an item: `v` version, `d` value, `e` and `ttl` when it may be dropped |
+| `e/` + aggregate | version, 19 digits | an event: `b` its body; `o` if it was moved here from its drawer and is no news |
+| `e/` + aggregate | `~` | the aggregate's drawer: its item and its latest events in one row (`drawers.py`) |
 
-`c` is the commit that wrote it. An item that stands in an index has the two keys of that index's global secondary index,
-which is sparse: items without them are not in it and cost it nothing.
+`c` is the commit that wrote it. A row that stands in an index has the two keys of that index's global secondary index,
+which is sparse: rows without them are not in it and cost it nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from interlock.core.kernel.events import Event, decode_event
-from interlock.core.kernel.store import Item, Key
+from interlock.core.kernel.store import Item, Key, Put
 
 VERSION_DIGITS = 19
+DRAWER = "~"
+"""Behind every version, as digits sort before it."""
+SPENT_MS = 1_000
+"""Milliseconds to the seconds DynamoDB drops items by."""
 INDEXES = ("due", "clients")
 """Each has a global secondary index of its name. A new one is declared here and in the table's Terraform module."""
+
+
+class DrawerRule(NamedTuple):
+    """Which item has its aggregate's events with it: the one at `{tenant}/{word}/{aggregate}`, `sort`."""
+
+    prefix: str
+    """What the aggregates' ids begin with."""
+    word: str
+    sort: str
+
+    def aggregate_of(self, key: Key) -> str | None:
+        if key.sort != self.sort:
+            return None
+        head, _, aggregate = key.partition.rpartition("/")
+        is_ours = aggregate.startswith(self.prefix) and head.endswith(f"/{self.word}")
+        return aggregate if is_ours else None
+
+
+DRAWERS = (DrawerRule("pay_", "pay", "payment"),)
+"""Payments are written twice or more within a second, each time with an event that repeats most of them."""
+
+Row = Mapping[str, Any]
 
 
 def item_key(key: Key) -> dict[str, Any]:
@@ -28,6 +55,10 @@ def item_key(key: Key) -> dict[str, Any]:
 
 def event_key(aggregate: str, version: int) -> dict[str, Any]:
     return {"pk": {"S": f"e/{aggregate}"}, "sk": {"S": f"{version:0{VERSION_DIGITS}d}"}}
+
+
+def drawer_key(aggregate: str) -> dict[str, Any]:
+    return {"pk": {"S": f"e/{aggregate}"}, "sk": {"S": DRAWER}}
 
 
 def index_name(name: str) -> str:
@@ -40,23 +71,62 @@ def index_keys(name: str) -> tuple[str, str]:
     return f"{name}_p", f"{name}_s"
 
 
-def item_of(row: Mapping[str, Any], names: Sequence[str]) -> Item:
+def is_event(row: Row) -> bool:
+    return str(row["pk"]["S"]).startswith("e/") and not is_drawer(row)
+
+
+def is_drawer(row: Row) -> bool:
+    return bool(row["sk"]["S"] == DRAWER) and str(row["pk"]["S"]).startswith("e/")
+
+
+def event_of(row: Row) -> Event:
+    return decode_event(bytes(row["b"]["B"]))
+
+
+def event_row(aggregate: str, version: int, body: bytes, *, token: str, is_old: bool = False) -> dict[str, Any]:
+    row = event_key(aggregate, version) | {"b": {"B": body}, "c": {"S": token}}
+    return row | {"o": {"BOOL": True}} if is_old else row
+
+
+def item_of(row: Row, names: Sequence[str]) -> Item:
+    """Of a row that is no drawer."""
     key = Key(row["pk"]["S"][2:], row["sk"]["S"])
+    return Item(key, int(row["v"]["N"]), bytes(row["d"]["B"]), places_in(row, names), expiry_in(row))
+
+
+def item_row(write: Put, token: str) -> dict[str, Any]:
+    row: dict[str, Any] = item_key(write.key) | {
+        "v": {"N": str(write.expected + 1)},
+        "d": {"B": write.value},
+        "c": {"S": token},
+        **index_attributes(write.indexes),
+    }
+    if write.expires_at is not None:
+        row["e"] = {"N": str(write.expires_at)}
+        row["ttl"] = {"N": str(-(-write.expires_at // SPENT_MS))}
+    return row
+
+
+def places_in(row: Row, names: Sequence[str]) -> dict[str, Key]:
     places: dict[str, Key] = {}
     for name in names:
         partition, sort = index_keys(name)
         if partition in row:
             places[name] = Key(row[partition]["S"], row[sort]["S"])
+    return places
+
+
+def index_attributes(indexes: Mapping[str, Key]) -> dict[str, Any]:
+    found = {}
+    for name, place in indexes.items():
+        partition, sort = index_keys(name)
+        found[partition], found[sort] = {"S": place.partition}, {"S": place.sort}
+    return found
+
+
+def expiry_in(row: Row) -> int | None:
     expires = row.get("e")
-    return Item(key, int(row["v"]["N"]), bytes(row["d"]["B"]), places, None if expires is None else int(expires["N"]))
-
-
-def is_event(row: Mapping[str, Any]) -> bool:
-    return str(row["pk"]["S"]).startswith("e/")
-
-
-def event_of(row: Mapping[str, Any]) -> Event:
-    return decode_event(bytes(row["b"]["B"]))
+    return None if expires is None else int(expires["N"])
 
 
 def definition(table: str, names: Sequence[str] = INDEXES) -> dict[str, Any]:
