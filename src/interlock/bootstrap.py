@@ -82,7 +82,6 @@ class Storage(NamedTuple):
     clock: Clock
     ids: Ids
     telemetry: PlatformTelemetry
-    database: Database
     store: Store
     feed: Feed
     bus: Bus
@@ -90,14 +89,18 @@ class Storage(NamedTuple):
     documents: Documents
     blobs: Blobs
     secrets: Secrets
-    expiring: DropsExpired
-    pruning: Prunes
-    leases: EndsLeases
+    closers: tuple[Callable[[], Awaitable[Any]], ...]
+    database: Database | None = None
+    """The file everything stands in, on one machine."""
+    expiring: DropsExpired | None = None
+    pruning: Prunes | None = None
+    leases: EndsLeases | None = None
     forwarding: Forwards | None = None
     """The bus, if it can point at events."""
 
     async def close(self) -> None:
-        await self.database.close()
+        for close in self.closers:
+            await close()
         self.telemetry.close()
 
 
@@ -147,6 +150,7 @@ def open_storage(settings: Settings, *, log: BinaryIO | None = None, shared: boo
         clock=clock,
         ids=ids,
         telemetry=telemetry,
+        closers=(database.close,),
         database=database,
         store=store,
         feed=SqliteFeed(database, clock=clock),

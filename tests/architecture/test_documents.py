@@ -147,16 +147,16 @@ def test_import_rules_in_the_architecture_are_those_enforced():
 
 
 def test_loops_in_the_architecture_are_those_the_worker_runs():
-    tree = ast.parse((HOUSE / "entrypoints/worker.py").read_text())
-    started = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "loops")
+    worker, effects = (ast.parse((HOUSE / f"entrypoints/{name}.py").read_text()) for name in ("worker", "effects"))
     named = {
         node.args[0].value
-        for node in ast.walk(started)
+        for node in ast.walk(worker)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "Loop" and isinstance(node.args[0], ast.Constant)
     }
+    groups = next(node for node in effects.body if isinstance(node, ast.FunctionDef) and node.name == "effects")
     keys = {
         key.value
-        for node in ast.walk(started)
+        for node in ast.walk(groups)
         if isinstance(node, ast.Dict)
         for key in node.keys
         if isinstance(key, ast.Constant)

@@ -142,9 +142,11 @@ async def _working(platform: Platform, stop: asyncio.Event) -> AsyncIterator[Non
 
 async def _take_over(storage: Storage) -> None:
     """For a worker that is known to be the only one: what the one before it had leased when it died need not wait."""
+    leases = storage.leases
+    assert leases is not None  # this machine's queue has them
     for spec in QUEUES:
         try:
-            await storage.leases.end_leases(spec.name)
+            await leases.end_leases(spec.name)
         except InterlockError as error:  # the leases end by themselves
             storage.telemetry.warning("worker.takeover_failed", queue=spec.name, code=error.code)
 

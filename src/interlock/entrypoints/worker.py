@@ -7,36 +7,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-
-from interlock.bootstrap import Platform
+from interlock.bootstrap import Platform, Storage
 from interlock.core.kernel.bus import Bus, BusMessage, BusRecord, Forwards, Prunes, Subscription
 from interlock.core.kernel.clock import MINUTE, Clock, Millis
 from interlock.core.kernel.errors import InterlockError, WriteConflict
-from interlock.core.kernel.events import Event, decode_event, encode_event
+from interlock.core.kernel.events import Event, encode_event
 from interlock.core.kernel.feed import START, Feed
 from interlock.core.kernel.queue import Queue, QueueMessage
-from interlock.core.kernel.store import ABSENT, DropsExpired, Key, Put, Store
+from interlock.core.kernel.store import ABSENT, DropsExpired, Item, Key, Put, Store
 from interlock.core.kernel.telemetry import Telemetry
-from interlock.core.ledger.projection import fold_records
-from interlock.core.ledger.projection import project as project_journals
 from interlock.core.notifications.handlers import handle as apply_notification
 from interlock.core.notifications.model import QUEUE as NOTIFICATIONS
 from interlock.core.payments.ports import Payments
-from interlock.core.payments.projection import project as project_payments
-from interlock.core.payments.projection import provider_of
 from interlock.core.payments.sweeping import due_payments, oldest_unknown_s, sweep_payment
-from interlock.core.webhooks.delivering import consume as consume_for_webhooks
 from interlock.core.webhooks.delivering import deliver
-from interlock.core.webhooks.events import project_events
 from interlock.core.webhooks.ports import QUEUE as WEBHOOKS
+from interlock.entrypoints.effects import effects, raise_worst
 
 EVENTS_TOPIC = "events"
 RELAY_POSITION = Key("relay/events", "position")
 BATCH = 200
-EVENTS_REMEMBERED = 10 * BATCH
 PAUSE_AFTER_ERROR_S = 1.0
 SWEEPS_AT_ONCE = 16
 DRAIN_S = 2.0
@@ -117,11 +109,13 @@ class Relay:
         records = await self._feed.read(after=after, limit=BATCH)
         if not records:
             return None
-        await self._bus.publish(
-            EVENTS_TOPIC,
-            [BusMessage(record.event.id, record.event.aggregate, encode_event(record.event)) for record in records],
-        )
+        await publish(self._bus, [record.event for record in records])
         return records[-1].position
+
+
+async def publish(bus: Bus, events: Sequence[Event]) -> None:
+    """Raises as `Bus.publish` does."""
+    await bus.publish(EVENTS_TOPIC, [BusMessage(event.id, event.aggregate, encode_event(event)) for event in events])
 
 
 class Consumer:
@@ -163,6 +157,11 @@ class Consumer:
             await self._subscription.close()
 
 
+def retry_s(attempts: int) -> float:
+    """How long a message waits that could not be dealt with."""
+    return min(2.0**attempts, 300.0)
+
+
 class QueueWorker:
     """Messages of one queue, several at a time. `handle` says whether the message is done."""
 
@@ -174,7 +173,7 @@ class QueueWorker:
         *,
         at_once: int = 16,
         wait_s: float = 0.5,
-        retry_s: Callable[[int], float] = lambda attempts: min(2.0**attempts, 300.0),
+        retry_s: Callable[[int], float] = retry_s,
     ) -> None:
         self._queue = queue
         self._name = name
@@ -212,7 +211,7 @@ class QueueWorker:
         done = {task for task in self._under_way if task.done()}
         self._under_way -= done
         errors = [error for task in done if not task.cancelled() and isinstance(error := task.exception(), Exception)]
-        _raise_worst(errors)
+        raise_worst(errors)
 
     async def _one(self, message: QueueMessage) -> None:
         done = False
@@ -248,87 +247,35 @@ class Sweeper:
         if not items:
             await p.clock.sleep(self._interval_s)
             return
-        errors: list[Exception] = []
-        for start in range(0, len(items), SWEEPS_AT_ONCE):
-            batch = items[start : start + SWEEPS_AT_ONCE]
-            outcomes = await asyncio.gather(*(sweep_payment(p, item) for item in batch), return_exceptions=True)
-            errors += [outcome for outcome in outcomes if isinstance(outcome, Exception)]
-        _raise_worst(errors)  # now that every payment has had its turn
+        await _swept(p, items)
 
 
-def _raise_worst(errors: Sequence[Exception]) -> None:
-    """Of independent pieces of work: a bug before a refusal."""
-    if errors:
-        raise min(errors, key=lambda error: isinstance(error, InterlockError))
+async def _swept(payments: Payments, items: Sequence[Item]) -> None:
+    """Raises the worst of what went wrong, when every payment has had its turn."""
+    errors: list[Exception] = []
+    for start in range(0, len(items), SWEEPS_AT_ONCE):
+        batch = items[start : start + SWEEPS_AT_ONCE]
+        outcomes = await asyncio.gather(*(sweep_payment(payments, item) for item in batch), return_exceptions=True)
+        errors += [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    raise_worst(errors)
 
 
-async def _together(work: Sequence[Awaitable[Any]]) -> None:
-    """All at once, so that they share commits; raises when all have ended."""
-    outcomes = await asyncio.gather(*work, return_exceptions=True)
-    _raise_worst([outcome for outcome in outcomes if isinstance(outcome, Exception)])
-
-
-class EventReader:
-    """Events of bus messages, decoded once for all groups of this process: they read the same ones within moments."""
-
-    def __init__(self, telemetry: Telemetry) -> None:
-        self._telemetry = telemetry
-        self._known: dict[str, Event] = {}
-
-    def decode(self, message: BusMessage) -> Event:
-        """Raises MsgspecError."""
-        event = self._known.get(message.id)
-        if event is None:
-            event = decode_event(message.value)
-            if len(self._known) >= EVENTS_REMEMBERED:
-                self._known.clear()
-            self._known[event.id] = event
-        return event
-
-    def readable(self, records: Sequence[BusRecord]) -> list[Event]:
-        """The events of a batch. What is none is passed over, seen, and blocks nobody behind it."""
-        events: list[Event] = []
-        for record in records:
-            try:
-                events.append(self.decode(record.message))
-            except msgspec.MsgspecError:
-                self._telemetry.error("worker.event_unreadable", event_id=record.message.id)
-        return events
+async def sweep(payments: Payments, *, seconds: float) -> int:
+    """One sweep after the other until nothing is due or the time is over, for who is called now and then; how many it were."""
+    until, count = payments.clock.monotonic() + seconds, 0
+    while payments.clock.monotonic() < until:
+        items = await due_payments(payments, limit=SWEEPS_AT_ONCE)
+        if not items:
+            break
+        await _swept(payments, items)
+        count += len(items)
+    return count
 
 
 def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
     """Everything one node does by itself. `member` names the node within the consumer groups."""
     storage, webhooks, notifications = platform.storage, platform.webhooks, platform.notifications
-
-    reader = EventReader(storage.telemetry)
-
-    async def project(records: list[BusRecord]) -> None:
-        events = reader.readable(records)
-        projections = (project_payments, project_journals, project_events)
-        await _together([project(storage.documents, events) for project in projections])
-
-    async def note(records: list[BusRecord]) -> None:
-        for event in reader.readable(records):
-            provider = provider_of(event) or "none"
-            storage.telemetry.count("interlock_payment_events_total", type=event.type, provider=provider)
-            storage.telemetry.info(
-                event.type,
-                event_id=event.id,
-                aggregate=event.aggregate,
-                tenant=event.tenant,
-                provider=provider,
-                trace_id=event.trace[3:35],
-            )
-
-    async def fold(records: list[BusRecord]) -> None:
-        folded = await fold_records(storage.store, records, decode=reader.decode, together=_together)
-        for refused in folded.refused:
-            storage.telemetry.error("ledger.journal_refused", event_id=refused.event, reason=refused.why)
-
-    async def tell(records: list[BusRecord]) -> None:
-        await consume_for_webhooks(webhooks, records, decode=reader.decode)
-
-    groups = {"read_models": project, "ledger_balances": fold, "webhooks": tell, "log": note}
+    groups = effects(platform)
     consumers = {
         group: Consumer(storage.bus, group=group, member=member, consume=consume) for group, consume in groups.items()
     }
@@ -343,9 +290,16 @@ def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
         *(Loop(f"consumer.{group}", consumer.step, consumer.close) for group, consumer in consumers.items()),
         *(Loop(f"queue.{name}", queue.step, queue.close) for name, queue in queues.items()),
         Loop("sweeper", Sweeper(platform.payments, interval_s=platform.settings.sweep_interval_s).step),
-        Loop("janitor", Janitor(storage.clock, storage.expiring, storage.pruning).step),
+        *_janitor(storage),
         Loop("gauges", Gauges(platform, groups=tuple(groups)).step),
     )
+
+
+def _janitor(storage: Storage) -> tuple[Loop, ...]:
+    """None where stores and buses drop by themselves."""
+    if storage.expiring is None or storage.pruning is None:
+        return ()
+    return (Loop("janitor", Janitor(storage.clock, storage.expiring, storage.pruning).step),)
 
 
 class Janitor:

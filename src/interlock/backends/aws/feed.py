@@ -7,6 +7,8 @@ told so.
 
 from __future__ import annotations
 
+import zlib
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -133,6 +135,26 @@ def events_in(record: Answer) -> list[Event]:
         return [decode_event(body) for body in news_in(image)]
     is_news = record["eventName"] == "INSERT" and is_event(image) and "o" not in image
     return [event_of(image)] if is_news else []
+
+
+def read_records(records: Sequence[Answer]) -> tuple[list[Event], dict[str, bytes]]:
+    """Events of records as a function is given them (JSON, binary values in base64), and by name those nobody can read."""
+    events: list[Event] = []
+    unreadable: dict[str, bytes] = {}
+    for record in records:
+        try:
+            events += events_in(_from_json(record))
+        except (KeyError, ValueError, zlib.error, StoreUnavailable):
+            unreadable[f"{record['eventID']}.json"] = msgspec.json.encode(record)
+    return events, unreadable
+
+
+def _from_json(record: Answer) -> Answer:
+    image = record["dynamodb"].get("NewImage")
+    if image is None:
+        return record
+    whole = {name: {"B": b64decode(value["B"])} if "B" in value else value for name, value in image.items()}
+    return {**record, "dynamodb": {**record["dynamodb"], "NewImage": whole}}
 
 
 def _places(record: Answer, *, behind: str) -> Iterator[tuple[str, Event]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import sys
 import time
+from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -28,6 +29,14 @@ _FIELDS = LOG_FIELDS | {"trace_id"}
 _encode = msgspec.json.Encoder().encode
 
 
+class Sink(Protocol):
+    """Takes measures on their way to somebody who will not ask for them."""
+
+    def record(self, metric: str, kind: str, value: float, labels: Mapping[str, str]) -> None: ...
+
+    def flush(self) -> None: ...
+
+
 class PlatformTelemetry:
     """Logs as JSON lines to a stream, metrics in a registry of its own, traces to an exporter when there is one."""
 
@@ -39,13 +48,16 @@ class PlatformTelemetry:
         sample_ratio: float = 0.0,
         otlp_endpoint: str = "",
         exporter: SpanExporter | None = None,
+        sink: Sink | None = None,
     ) -> None:
+        """`sink` is told every measure, too: where nobody comes to fetch them."""
         self._lines = Lines(stream if stream is not None else sys.stdout.buffer, self._line_lost)
         self._least = _LEVELS[level]
         self.registry = CollectorRegistry()
         self._metrics = {name: self._metric(name) for name in METRICS}
         self._children: dict[tuple[str, ...], Any] = {}
         self._sample_ratio = sample_ratio
+        self._sink = sink
         self._recorder = _recorder(exporter, otlp_endpoint)
 
     # -- logs ---------------------------------------------------------------------------------------------------
@@ -79,14 +91,26 @@ class PlatformTelemetry:
     def count(self, metric: str, amount: int = 1, **labels: str) -> None:
         if (child := self._child(metric, labels)) is not None:
             child.inc(amount)
+            self._tell(metric, amount, labels)
 
     def observe(self, metric: str, value: float, **labels: str) -> None:
         if (child := self._child(metric, labels)) is not None:
             child.observe(value)
+            self._tell(metric, value, labels)
 
     def gauge(self, metric: str, value: float, **labels: str) -> None:
         if (child := self._child(metric, labels)) is not None:
             child.set(value)
+            self._tell(metric, value, labels)
+
+    def _tell(self, metric: str, value: float, labels: dict[str, str]) -> None:
+        if self._sink is not None:
+            self._sink.record(metric, METRICS[metric].kind, value, labels)
+
+    def flush(self) -> None:
+        """Hand on what was measured since the last time: at the end of a function's call."""
+        if self._sink is not None:
+            self._sink.flush()
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

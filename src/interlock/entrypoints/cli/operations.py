@@ -202,9 +202,9 @@ def _private(path: Path) -> dict[str, Any]:
 
 def _sound(data: Path | None) -> bool:
     async def work(platform: Platform) -> bool:
-        found = platform.storage.database.read(
-            lambda connection: connection.execute("PRAGMA quick_check(1)").fetchone()
-        )
+        database = platform.storage.database
+        assert database is not None  # this machine's
+        found = database.read(lambda connection: connection.execute("PRAGMA quick_check(1)").fetchone())
         return bool(found) and found[0] == "ok"
 
     try:

@@ -28,9 +28,9 @@ PROBE_BYTES = 32_768
 """What a payment's commits may take: where there is room for less, the next payment cannot be kept."""
 
 
-def api(platform: Platform) -> HttpApp:
-    """The ASGI application over a platform."""
-    return HttpApp(routes(platform), _edge(platform))
+def api(platform: Platform, *, prefix: str = "/") -> HttpApp:
+    """The ASGI application over a platform; of it only the paths that begin with `prefix`."""
+    return HttpApp([one for one in routes(platform) if one.path.startswith(prefix)], _edge(platform))
 
 
 def _edge(platform: Platform) -> Edge:
