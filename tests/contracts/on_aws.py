@@ -15,6 +15,7 @@ from aiobotocore.session import get_session
 from interlock.backends.aws.blobs import S3Blobs
 from interlock.backends.aws.calls import Calls
 from interlock.backends.aws.feed import StreamFeed
+from interlock.backends.aws.parking import Parking
 from interlock.backends.aws.store import DynamoStore
 from interlock.backends.aws.table import DrawerRule, definition
 from tests.clocks import ManualClock
@@ -82,7 +83,7 @@ def new_token() -> str:
 
 @asynccontextmanager
 async def dynamo_stores(
-    endpoint: str, clock: ManualClock, *, drawers: Sequence[DrawerRule] = DRAWERS
+    endpoint: str, clock: ManualClock, *, drawers: Sequence[DrawerRule] = DRAWERS, parking: Parking | None = None
 ) -> AsyncIterator[tuple[DynamoStore, StreamFeed, DynamoStore]]:
     flights = Flights()
     flights.hold(clock)
@@ -93,7 +94,8 @@ async def dynamo_stores(
         calls = Calls(flights.of(tables), clock=clock, random=random.random)
         of_stream = Calls(flights.of(streams), clock=clock, random=random.random)
         store, other = (
-            DynamoStore(calls, name, new_token=new_token, indexes=INDEXES, drawers=drawers) for _ in range(2)
+            DynamoStore(calls, name, new_token=new_token, indexes=INDEXES, drawers=drawers, parking=parking)
+            for _ in range(2)
         )
         yield store, StreamFeed(of_stream, arn, clock=clock), other
         await tables.delete_table(TableName=name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from interlock.bootstrap import Platform
@@ -66,7 +66,7 @@ class Function:
 
     # What the functions do, one method for each kind of trigger
 
-    def asgi(self, *, prefix: str = "/") -> Callable[..., Awaitable[None]]:
+    def asgi(self, *, prefix: str = "/") -> Callable[..., Coroutine[Any, Any, None]]:
         """The API as an ASGI application; only the paths that begin with `prefix`."""
         made: list[Any] = []
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from interlock.backends.aws.drawers import NEW, Change, Conflict, Drawer, Outcome, changed
+from interlock.backends.aws.parking import Parking
 from interlock.backends.aws.table import DrawerRule, drawer_key, event_row, item_key, item_row
 from interlock.core.kernel.errors import WriteConflict
 from interlock.core.kernel.events import Event
@@ -89,6 +90,13 @@ def drawer_actions(drawer: Drawer, change: Change, *, token: str) -> tuple[list[
     condition = _condition(drawer)
     actions = [Action("Put", {"Item": outcome.row, **condition}, subject, change.aggregate)]
     return [*actions, *_rows(change.aggregate, outcome, token)], outcome.after
+
+
+def parked(action: Action, parking: Parking) -> Action:
+    """The action with a place that is far ahead parked."""
+    if "Item" not in action.request:
+        return action
+    return action._replace(request=action.request | {"Item": parking.park(action.request["Item"])})
 
 
 def refusal(change: Change, conflict: Conflict) -> Action:

@@ -17,11 +17,13 @@ from interlock.backends.aws.commits import (
     aggregate_of,
     drawer_actions,
     has_drawer,
+    parked,
     plain_action,
     refusal,
     steps,
 )
 from interlock.backends.aws.drawers import Change, Conflict, Drawer, KnownDrawers, drawer_in
+from interlock.backends.aws.parking import Parked, Parking, wake
 from interlock.backends.aws.table import (
     DRAWERS,
     INDEXES,
@@ -70,13 +72,14 @@ class DynamoStore:
         new_token: Callable[[], str],
         indexes: Sequence[str] = INDEXES,
         drawers: Sequence[DrawerRule] = DRAWERS,
+        parking: Parking | None = None,
     ) -> None:
         """`new_token` gives commits their ids, of at most 36 characters. The table must have these indexes.
 
-        Whoever writes one table must agree on `drawers`.
+        Whoever writes one table must agree on `drawers`. With `parking` somebody must follow the stream and call `wake`.
         """
         self._calls, self._table, self._new_token, self._indexes = calls, table, new_token, tuple(indexes)
-        self._rules, self._known = tuple(drawers), KnownDrawers()
+        self._rules, self._known, self._parking = tuple(drawers), KnownDrawers(), parking
 
     async def get(self, key: Key) -> Item | None:
         check_key(key)
@@ -181,6 +184,12 @@ class DynamoStore:
             found.sort(key=lambda event: event.version)
         return found[:limit]
 
+    async def wake(self, found: Parked) -> bool:
+        """The place of this row is near: have it back in its index. False if the row was written since. Safe to repeat."""
+        key = {"pk": {"S": found.pk}, "sk": {"S": found.sk}}
+        answer = await self._calls.read("get_item", TableName=self._table, Key=key, ConsistentRead=True)
+        return await wake(self._calls, self._table, found, answer.get("Item", {}))
+
     # -- reading ------------------------------------------------------------------------------------------------------
 
     async def _rows(
@@ -267,6 +276,8 @@ class DynamoStore:
                 made, then = [refusal(step, conflict)], None
             actions += made
             after += [then] if then else []
+        if self._parking is not None:
+            actions = [parked(action, self._parking) for action in actions]
         done = await (self._single if _is_single(actions) else self._together)(actions, token)
         for drawer in after:
             self._known.keep(drawer) if done else self._known.forget(drawer.aggregate)

@@ -7,7 +7,8 @@
 | `e/` + aggregate | `~` | the aggregate's drawer: its item and its latest events in one row (`drawers.py`) |
 
 `c` is the commit that wrote it. A row that stands in an index has the two keys of that index's global secondary index,
-which is sparse: rows without them are not in it and cost it nothing.
+which is sparse: rows without them are not in it and cost it nothing. A place that is far ahead in time may be left out of its
+index until it is near (`f`, see `parking.py`).
 """
 
 from __future__ import annotations
@@ -109,6 +110,9 @@ def item_row(write: Put, token: str) -> dict[str, Any]:
 
 def places_in(row: Row, names: Sequence[str]) -> dict[str, Key]:
     places: dict[str, Key] = {}
+    if "f" in row:
+        name, *place = (one["S"] for one in row["f"]["L"])
+        places[name] = Key(*place)
     for name in names:
         partition, sort = index_keys(name)
         if partition in row:

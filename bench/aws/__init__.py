@@ -1,0 +1,1 @@
+"""What the platform costs on AWS: `python -m bench.aws`."""
