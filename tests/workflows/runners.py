@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from interlock.backends.asl.definition import read_definition
-from interlock.backends.asl.workflows import QUEUE, QUEUE_SPEC, LocalWorkflows
+from interlock.backends.asl.messages import QUEUE, QUEUE_SPEC
+from interlock.backends.asl.workflows import LocalWorkflows
 from interlock.backends.local.clock import SystemClock
 from interlock.backends.local.ids import SystemIds
 from interlock.backends.memory.queue import MemoryQueue
@@ -153,9 +154,8 @@ async def asked(runner: Runner, execution: str, step: str) -> Any:
     """What the step was asked first, once it was."""
     name = execution.partition("/")[2]
     for _ in range(TURNS_MAX):
-        if found := scripted.asked(runner.scripts, name, step):
-            if found[0] is not None:
-                return found[0]
+        if (found := scripted.asked(runner.scripts, name, step)) and found[0] is not None:
+            return found[0]
         await runner.pause()
     raise AssertionError(f"{step} is not asked")
 

@@ -32,8 +32,10 @@ from interlock.core.webhooks.delivering import consume as consume_for_webhooks
 from interlock.core.webhooks.delivering import deliver
 from interlock.core.webhooks.events import project_events
 from interlock.core.webhooks.ports import QUEUE as WEBHOOKS
+from interlock.entrypoints.steps import runs_steps_of
 
 EVENTS_TOPIC = "events"
+WORKFLOWS = "workflows"
 RELAY_POSITION = Key("relay/events", "position")
 BATCH = 200
 EVENTS_REMEMBERED = 10 * BATCH
@@ -299,8 +301,7 @@ class EventReader:
 def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
     """Everything one node does by itself. `member` names the node within the consumer groups."""
     storage, webhooks, notifications = platform.storage, platform.webhooks, platform.notifications
-
-    reader = EventReader(storage.telemetry)
+    reader, run_step = EventReader(storage.telemetry), runs_steps_of(platform)
 
     async def project(records: list[BusRecord]) -> None:
         events = reader.readable(records)
@@ -337,6 +338,9 @@ def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
             storage.queue, NOTIFICATIONS, lambda message: apply_notification(notifications, message)
         ),
         WEBHOOKS: QueueWorker(storage.queue, WEBHOOKS, lambda message: deliver(webhooks, message), at_once=64),
+        WORKFLOWS: QueueWorker(
+            storage.queue, WORKFLOWS, lambda message: platform.steps_here.carry_on(message, run_step)
+        ),
     }
     return (
         Loop("relay", Relay(storage.store, storage.feed, storage.bus, forwarding=storage.forwarding).step),
@@ -375,7 +379,7 @@ class Gauges:
     async def step(self) -> None:
         storage, telemetry = self._platform.storage, self._platform.storage.telemetry
         now = storage.clock.now()
-        for queue in (NOTIFICATIONS, WEBHOOKS):
+        for queue in (NOTIFICATIONS, WEBHOOKS, WORKFLOWS):
             depth = await storage.queue.depth(queue)
             for state in ("ready", "delayed", "leased", "dead"):
                 telemetry.gauge("interlock_queue_messages", float(getattr(depth, state)), queue=queue, state=state)

@@ -111,8 +111,8 @@ class Definition(NamedTuple):
     machine: Machine
 
 
-def read_definition(workflow: str, text: str, *, steps: Collection[str]) -> Definition:
-    """Raises Invalid with a JSON pointer to what is wrong. `steps` are the names of the steps there are."""
+def read_definition(workflow: str, text: str, *, steps: Collection[str] | None = None) -> Definition:
+    """Raises Invalid with a JSON pointer to what is wrong. `steps` are the names of the steps there are, if that is known."""
     try:
         raw = json.loads(text)
     except ValueError as error:
@@ -126,7 +126,7 @@ def read_definition(workflow: str, text: str, *, steps: Collection[str]) -> Defi
 
 
 class _Reader:
-    def __init__(self, workflow: str, steps: Collection[str]) -> None:
+    def __init__(self, workflow: str, steps: Collection[str] | None) -> None:
         self._workflow, self._steps = workflow, steps
 
     def refuse(self, where: str, why: str) -> NoReturn:
@@ -202,7 +202,7 @@ class _Reader:
         named = _STEP.fullmatch(str(arguments["FunctionName"]))
         if named is None:
             self.refuse(f"{where}/Arguments/FunctionName", "needs the form ${step_<name>}")
-        if named[1] not in self._steps:
+        if self._steps is not None and named[1] not in self._steps:
             self.refuse(f"{where}/Arguments/FunctionName", f"there is no step {named[1]!r}")
         return state._replace(
             step=named[1],

@@ -8,24 +8,34 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from interlock.backends.asl.definition import ALL_ERRORS, Kind, Machine, Retrier, Rule, State
-from interlock.backends.asl.expressions import NotEvaluated, Template, fill
+from interlock.backends.asl.definition import Kind, Machine, Rule, State
+from interlock.backends.asl.expressions import Template
+from interlock.backends.asl.filling import (
+    HEARTBEAT,
+    NO_CHOICE,
+    NOT_EVALUATED,
+    RUNTIME,
+    TIMEOUT,
+    TOO_LARGE,
+    Failed,
+    check_size,
+    context_of,
+    filled,
+    filled_in,
+    matches,
+    number_in,
+    pause_s,
+)
 from interlock.backends.asl.run import ROOT, Branch, Job, JobKind, Run
-from interlock.backends.asl.tokens import format_token
-from interlock.core.kernel.clock import SECOND, Millis, parse_rfc3339, rfc3339
+from interlock.core.kernel.clock import SECOND, Millis, parse_rfc3339
 from interlock.core.kernel.errors import Invalid
-from interlock.core.kernel.workflows import CAUSE_MAX, ERROR_MAX, Happening, Json, Status, What, encode_payload
+from interlock.core.kernel.workflows import Happening, Json, Status, What, encode_payload
 
 HAPPENINGS_AT_ONCE = 18
 """Of one turn, so that it fits into one commit."""
 STATES_AT_ONCE = 200
 HAPPENINGS_MAX = 25_000
 ITEMS_AT_ONCE_MAX = 40
-TIMEOUT, HEARTBEAT = "States.Timeout", "States.HeartbeatTimeout"
-TOO_LARGE, RUNTIME = "States.DataLimitExceeded", "States.Runtime"
-NOT_EVALUATED, NO_CHOICE = "States.QueryEvaluationError", "States.NoChoiceMatched"
-FINAL = frozenset({TOO_LARGE, RUNTIME})
-"""No retrier and no catcher sees these, unless it names them."""
 
 
 class Errand(NamedTuple):
@@ -35,14 +45,6 @@ class Errand(NamedTuple):
     job: int
     runs_step: bool
     due: Millis
-
-
-class Failed(Exception):
-    """A state fails with this error's name."""
-
-    def __init__(self, error: str, cause: str = "") -> None:
-        super().__init__(error)
-        self.error, self.cause = error[:ERROR_MAX], cause[:CAUSE_MAX]
 
 
 class Turn:
@@ -166,15 +168,15 @@ class Turn:
     def _begin_task(self, at: str) -> None:
         state = self.state_of(at)
         kind = JobKind.TOKEN if state.waits_for_token else JobKind.STEP
-        timeout_s = self._seconds(at, state.timeout_s, "TimeoutSeconds")
+        timeout_s = number_in(self.run, at, state.timeout_s, "TimeoutSeconds")
         heartbeat_s = (
-            timeout_s if state.heartbeat_s is None else self._seconds(at, state.heartbeat_s, "HeartbeatSeconds")
+            timeout_s if state.heartbeat_s is None else number_in(self.run, at, state.heartbeat_s, "HeartbeatSeconds")
         )
         beats = heartbeat_s < timeout_s
         due = self._now + round(min(timeout_s, heartbeat_s) * SECOND)
         job = self._wait_for(at, kind, due=due, beats=beats)
         try:
-            self._check_size(self.payload_of(at))
+            check_size(self.payload_of(at))
         except Failed:
             self.errands = [errand for errand in self.errands if errand.job != job.id]
             raise
@@ -195,7 +197,7 @@ class Turn:
     def _begin_wait(self, at: str) -> None:
         state = self.state_of(at)
         if state.timestamp is None:
-            due = self._now + round(self._seconds(at, state.seconds, "Seconds") * SECOND)
+            due = self._now + round(number_in(self.run, at, state.seconds, "Seconds") * SECOND)
         else:
             text = self._fill(at, state.timestamp)
             try:
@@ -217,7 +219,7 @@ class Turn:
             raise Failed(NOT_EVALUATED, "Items: not a list")
         branch.items, branch.results, branch.begun = items, {}, 0
         self._wait_for(at, JobKind.ITEMS)
-        most = self._seconds(at, state.concurrency_max, "MaxConcurrency")
+        most = number_in(self.run, at, state.concurrency_max, "MaxConcurrency")
         for _ in range(min(int(most) or ITEMS_AT_ONCE_MAX, ITEMS_AT_ONCE_MAX)):
             self._begin_item(at)
         if not items:
@@ -237,8 +239,8 @@ class Turn:
             state.processor.start_at, item, dict(branch.variables), index=index, item=item
         )
         if state.selector is not None:
-            states = {"input": branch.input, "context": self._context(child)}
-            self.run.branches[child].input = self._filled(state.selector, states, branch.variables)
+            states = {"input": branch.input, "context": context_of(self.run, child)}
+            self.run.branches[child].input = filled(state.selector, states, branch.variables)
         self._ready.append(child)
 
     def _item_ended(self, child: str, output: Json) -> None:
@@ -262,7 +264,7 @@ class Turn:
             given = {"result": result} if state.kind in (Kind.TASK, Kind.MAP) else {}
             output = self._fill(at, state.output, given) if state.has_output else result
             assigned = self._assigned(at, state.assign, given)
-            self._check_size(output)
+            check_size(output)
         except Failed as failed:
             self._fail(at, failed)
             return
@@ -289,11 +291,11 @@ class Turn:
         branch.items, branch.results, branch.begun = [], {}, 0
         if state.kind is Kind.TASK:
             self._tell(at, What.FAILED, failed.error)
-        pause_s = self._pause_s(branch, state.retry, failed.error)
-        if pause_s is not None:
-            self._wait_for(at, JobKind.RETRY, due=self._now + round(pause_s * SECOND))
+        pause = pause_s(branch, state.retry, failed.error, chance=self._random())
+        if pause is not None:
+            self._wait_for(at, JobKind.RETRY, due=self._now + round(pause * SECOND))
             return
-        rule = next((rule for rule in state.catch if _matches(rule.errors, failed.error)), None)
+        rule = next((rule for rule in state.catch if matches(rule.errors, failed.error)), None)
         if rule is not None:
             self._caught(at, rule, failed)
         else:
@@ -316,21 +318,6 @@ class Turn:
             return
         self._move(at, rule.next, output, assigned)
 
-    def _pause_s(self, branch: Branch, retry: tuple[Retrier, ...], error: str) -> float | None:
-        """Until the next try; None when there is none. The first retrier that matches decides."""
-        for place, retrier in enumerate(retry):
-            if not _matches(retrier.errors, error):
-                continue
-            used = branch.retries.get(str(place), 0)
-            if used >= retrier.attempts_max:
-                return None
-            branch.retries = {**branch.retries, str(place): used + 1}
-            pause_s = retrier.interval_s * retrier.backoff**used
-            if retrier.delay_max_s is not None:
-                pause_s = min(pause_s, retrier.delay_max_s)
-            return pause_s * self._random() if retrier.jitter else pause_s
-        return None
-
     def _end(self, status: Status, *, output: Json = None, error: str | None = None, cause: str | None = None) -> None:
         run = self.run
         run.status, run.output, run.error, run.cause = status, output, error, cause
@@ -352,51 +339,10 @@ class Turn:
             self.happenings.append(Happening(self.run.branches[at].state, what, error))
             self.run.happenings += 1
 
-    def _context(self, at: str) -> Json:
-        run, branch = self.run, self.run.branches[at]
-        context: dict[str, Json] = {
-            "Execution": {"Id": run.id, "Name": run.name, "StartTime": rfc3339(run.started_at)},
-            "StateMachine": {"Name": run.workflow},
-            "State": {"Name": branch.state, "RetryCount": sum(branch.retries.values())},
-        }
-        if at != ROOT:
-            context["Map"] = {"Item": {"Index": branch.index, "Value": branch.item}}
-        if branch.job is not None and branch.job.kind is JobKind.TOKEN:
-            context["Task"] = {"Token": format_token(run.id, at, branch.job.id, branch.job.nonce)}
-        return context
-
     def _fill(self, at: str, value: Template, given: Mapping[str, Json] | None = None) -> Json:
-        branch = self.run.branches[at]
-        states = {"input": branch.input, "context": self._context(at), **(given or {})}
-        return self._filled(value, states, branch.variables)
-
-    def _filled(self, value: Template, states: Mapping[str, Json], variables: Mapping[str, Json]) -> Json:
-        try:
-            return fill(value, states, variables)
-        except NotEvaluated as error:
-            raise Failed(NOT_EVALUATED, str(error)) from error
+        return filled_in(self.run, at, value, given)
 
     def _assigned(
         self, at: str, assign: Mapping[str, Template], given: Mapping[str, Json] | None = None
     ) -> dict[str, Json]:
         return {name: self._fill(at, value, given) for name, value in assign.items()}
-
-    def _seconds(self, at: str, value: Template, field: str) -> float:
-        number = self._fill(at, value)
-        if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
-            raise Failed(NOT_EVALUATED, f"{field}: {number!r} is no number from zero")
-        return number
-
-    def _check_size(self, value: Json) -> None:
-        try:
-            encode_payload(value)
-        except Invalid as error:
-            raise Failed(TOO_LARGE, error.detail) from error
-
-
-def _matches(names: frozenset[str], error: str) -> bool:
-    if error in names:
-        return True
-    if error in FINAL:
-        return False
-    return ALL_ERRORS in names or ("States.TaskFailed" in names and error != TIMEOUT)

@@ -14,9 +14,11 @@ from contextlib import suppress
 import msgspec
 
 from interlock.backends.asl.definition import Definition, read_definition
+from interlock.backends.asl.filling import TOO_LARGE
+from interlock.backends.asl.messages import QUEUE, Note, decode_note, encode_note
 from interlock.backends.asl.run import Run, decode_happening, decode_run, encode_happening, encode_run
 from interlock.backends.asl.tokens import parse_token
-from interlock.backends.asl.turn import TOO_LARGE, Errand, Turn
+from interlock.backends.asl.turn import Errand, Turn
 from interlock.core.kernel.clock import SECOND, Clock, Millis
 from interlock.core.kernel.errors import (
     Conflict,
@@ -27,7 +29,7 @@ from interlock.core.kernel.errors import (
     Unavailable,
     WriteConflict,
 )
-from interlock.core.kernel.queue import DELAY_MAX_S, Queue, QueueMessage, QueueSpec
+from interlock.core.kernel.queue import DELAY_MAX_S, Queue, QueueMessage
 from interlock.core.kernel.store import ABSENT, LIMIT_MAX, VALUE_BYTES_MAX, Key, Put, Store
 from interlock.core.kernel.telemetry import Telemetry
 from interlock.core.kernel.workflows import (
@@ -41,25 +43,12 @@ from interlock.core.kernel.workflows import (
     encode_payload,
 )
 
-QUEUE = "workflows"
-STEP_TIMEOUT_MAX_S = 900
-"""A step is to be done within this, wherever it runs."""
-QUEUE_SPEC = QueueSpec(QUEUE, lease_s=STEP_TIMEOUT_MAX_S + 60.0, attempts_max=25)
 TURN_TRIES_MAX = 30
 """How often a turn that lost a race is worked out anew."""
 LOOKS, LOOK_AGAIN_S = 5, 0.02
 """At an execution whose turn may be being written at this moment."""
 
 Change = Callable[[Turn], None]
-
-
-class Note(msgspec.Struct, frozen=True):
-    """A message's body."""
-
-    execution: str
-    branch: str
-    job: int
-    runs_step: bool
 
 
 class LocalWorkflows:
@@ -139,7 +128,7 @@ class LocalWorkflows:
             after = page.next
 
     async def carry_on(self, message: QueueMessage, run: RunStep) -> bool:
-        note = _notes.decode(message.body)
+        note = decode_note(message.body)
         found = await self._look(note)
         if found is None:
             return False
@@ -231,7 +220,7 @@ class LocalWorkflows:
             self._telemetry.error("workflow.failed", name=run.id, error=run.error)
 
     async def _send(self, execution: str, errand: Errand) -> None:
-        body = _encoder.encode(Note(execution, errand.branch, errand.job, errand.runs_step))
+        body = encode_note(Note(execution, errand.branch, errand.job, errand.runs_step))
         wait_ms: Millis = max(0, errand.due - self._clock.now())
         await self._queue.send(QUEUE, body, delay_s=min(wait_ms / SECOND, DELAY_MAX_S))
 
@@ -259,16 +248,9 @@ class LocalWorkflows:
         if known is None:
             item = await self._store.get(Key(f"workflow-definition/{run.workflow}", run.digest))
             assert item is not None, "it was kept before the execution began"
-            known = read_definition(run.workflow, item.value.decode(), steps=_AnyStep())
+            known = read_definition(run.workflow, item.value.decode())
             self._by_digest[run.digest] = known
         return known
-
-
-class _AnyStep(frozenset[str]):
-    """Of a definition that was checked once: whether a step is still there shows when it is run."""
-
-    def __contains__(self, _name: object) -> bool:
-        return True
 
 
 def _partition(execution: str) -> str:
@@ -284,7 +266,3 @@ def _cause_of(error: Exception) -> str:
     message = error.detail if isinstance(error, InterlockError) else ""
     cause = {"errorMessage": message[:1_000], "errorType": type(error).__name__}
     return msgspec.json.encode(cause).decode()
-
-
-_encoder = msgspec.json.Encoder()
-_notes = msgspec.json.Decoder(Note)

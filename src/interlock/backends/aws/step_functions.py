@@ -164,7 +164,7 @@ def _error_of(event: Answer) -> str:
 
 
 def _millis(at: Any) -> Millis:
-    return round(at.timestamp() * SECOND)
+    return round(float(at.timestamp()) * SECOND)
 
 
 def _unavailable(refused: Refused) -> Exception:
