@@ -30,8 +30,9 @@ class JobKind(StrEnum):
 class Job(msgspec.Struct, omit_defaults=True):
     """What a branch waits for."""
 
-    id: int
-    """Counted through the execution. Whoever comes with the answer names it, so that a late answer meets no later job."""
+    id: str
+    """Whoever comes with the answer names it, so that a late answer meets no later job. No two tries of a turn share one, so
+    that what a try which was not written has sent for finds nobody waiting."""
     kind: JobKind
     due: Millis = 0
     nonce: str = ""
@@ -68,15 +69,15 @@ class Run(msgspec.Struct, omit_defaults=True):
     error: str | None = None
     cause: str | None = None
     ended_at: Millis | None = None
-    jobs: int = 0
+    turns: int = 0
     happenings: int = 0
 
     @property
     def id(self) -> str:
         return f"{self.workflow}/{self.name}"
 
-    def job(self, branch: str, job: int) -> Job | None:
-        """The job of that number if the branch still waits for it."""
+    def job(self, branch: str, job: str) -> Job | None:
+        """The job of that id if the branch still waits for it."""
         found = self.branches.get(branch)
         return found.job if found is not None and found.job is not None and found.job.id == job else None
 

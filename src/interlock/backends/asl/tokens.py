@@ -13,11 +13,11 @@ from interlock.core.kernel.workflows import TOKEN_MAX
 class Token(NamedTuple):
     execution: str
     branch: str
-    job: int
+    job: str
     nonce: str
 
 
-def format_token(execution: str, branch: str, job: int, nonce: str) -> str:
+def format_token(execution: str, branch: str, job: str, nonce: str) -> str:
     return urlsafe_b64encode(_encoder.encode(Token(execution, branch, job, nonce))).decode()
 
 

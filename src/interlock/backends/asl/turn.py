@@ -42,7 +42,7 @@ class Errand(NamedTuple):
     """Something to be sent for: a step to be run now, or a moment to come back at."""
 
     branch: str
-    job: int
+    job: str
     runs_step: bool
     due: Millis
 
@@ -64,6 +64,8 @@ class Turn:
         self.happenings: list[Happening] = []
         self._machine, self._now, self._random, self._new_nonce = machine, now, random, new_nonce
         self._ready: list[str] = []
+        self._jobs, self._tag = 0, new_nonce()[:8]
+        run.turns += 1
 
     # -- what may come --------------------------------------------------------------------------------------------------
 
@@ -327,9 +329,10 @@ class Turn:
     # -- the rest -------------------------------------------------------------------------------------------------------
 
     def _wait_for(self, at: str, kind: JobKind, *, due: Millis = 0, beats: bool = False) -> Job:
-        self.run.jobs += 1
+        self._jobs += 1
+        id = f"{self.run.turns}.{self._jobs}.{self._tag}"
         nonce = self._new_nonce() if kind is JobKind.TOKEN else ""
-        job = self.run.branches[at].job = Job(self.run.jobs, kind, due, nonce, beats)
+        job = self.run.branches[at].job = Job(id, kind, due, nonce, beats)
         if kind is not JobKind.ITEMS:
             self.errands.append(Errand(at, job.id, False, due))
         return job

@@ -138,7 +138,7 @@ class LocalWorkflows:
         if note.runs_step:
             await self._run_step(found, note, run)
         elif job.due > self._clock.now():
-            await self._send(found.id, Errand(note.branch, note.job, False, job.due))
+            await self._send(found, Errand(note.branch, note.job, False, job.due))
         else:
             await self._advance(note, lambda turn: turn.ring(note.branch))
         return True
@@ -150,7 +150,7 @@ class LocalWorkflows:
         for _ in range(LOOKS):
             try:
                 found, _ = await self._load(note.execution)
-                if found.jobs >= note.job or found.status is not Status.RUNNING:
+                if found.turns >= note.turn or found.status is not Status.RUNNING:
                     return found
             except NotFound:
                 pass
@@ -191,7 +191,7 @@ class LocalWorkflows:
         found = parse_token(token)
         if found is None or not found.nonce:
             return False
-        note = Note(found.execution, found.branch, found.job, False)
+        note = Note(found.execution, found.branch, found.job, 0, False)
         try:
             return await self._advance(note, lambda turn: change(turn, note.branch), found.nonce)
         except NotFound:
@@ -209,7 +209,7 @@ class LocalWorkflows:
             turn.give_up(TOO_LARGE, f"the execution has {len(encoded)} bytes; {VALUE_BYTES_MAX} is the most")
             encoded = encode_run(run)
         for errand in turn.errands:
-            await self._send(run.id, errand)
+            await self._send(run, errand)
         first = run.happenings - len(turn.happenings)
         told = [
             Put(_key(run.id, f"happening/{first + n:06d}"), encode_happening(one))
@@ -219,8 +219,8 @@ class LocalWorkflows:
         if run.status is Status.FAILED:
             self._telemetry.error("workflow.failed", name=run.id, error=run.error)
 
-    async def _send(self, execution: str, errand: Errand) -> None:
-        body = encode_note(Note(execution, errand.branch, errand.job, errand.runs_step))
+    async def _send(self, run: Run, errand: Errand) -> None:
+        body = encode_note(Note(run.id, errand.branch, errand.job, run.turns, errand.runs_step))
         wait_ms: Millis = max(0, errand.due - self._clock.now())
         await self._queue.send(QUEUE, body, delay_s=min(wait_ms / SECOND, DELAY_MAX_S))
 
