@@ -19,6 +19,8 @@ from tests.clocks import ManualClock
 from tests.contracts.on_aws import dynamo_stores
 from tests.counterparts.aws import running_aws
 
+SERVICES = ("dynamodb", "dynamodbstreams", "s3", "lambda", "stepfunctions", "states", "iam", "logs")
+
 
 class Storage(NamedTuple):
     """Two pairs on the same data: what one commits the other sees, as two processes or two parts of one would."""
@@ -38,7 +40,7 @@ def clock() -> ManualClock:
 @pytest.fixture(scope="session")
 def aws() -> Iterator[str]:
     """The endpoint of an emulator that serves all tests of this process."""
-    with running_aws("dynamodb", "dynamodbstreams", "s3") as endpoint:
+    with running_aws(*SERVICES, waits=0.01) as endpoint:
         yield endpoint
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import random
 import zipfile
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from interlock.backends.aws.calls import Calls
-from interlock.backends.aws.step_functions import StepFunctionsWorkflows
 from interlock.backends.local.clock import SystemClock
 from tests.contracts.on_aws import new_token, sdk_client
 from tests.counterparts.paths import require
@@ -22,28 +21,29 @@ TIMEOUT_S = 30
 
 
 @asynccontextmanager
-async def step_functions(
-    endpoint: str, definitions: Mapping[str, str], steps: Collection[str], scripts: Path
-) -> AsyncIterator[StepFunctionsWorkflows]:
-    """The port over state machines of these definitions (workflow -> text), each step a function that answers from `scripts`."""
+async def deployed(
+    endpoint: str, definitions: Mapping[str, str], scripts: Path
+) -> AsyncIterator[tuple[Calls, dict[str, str]]]:
+    """State machines of these definitions (workflow -> text), and each step a function that answers from `scripts`."""
     tail = new_token()[:8]
+    steps = {step for text in definitions.values() for step in steps_of(text)}
     async with sdk_client("lambda", endpoint) as functions, sdk_client("stepfunctions", endpoint) as machines:
         code = _code()
         arns = {step: await _function(functions, f"{tail}-step_{step}", code, scripts) for step in sorted(steps)}
-        made = {
-            workflow: (
-                await machines.create_state_machine(
-                    name=f"{workflow}-{tail}", roleArn=ROLE, definition=_filled(text, arns)
-                )
-            )["stateMachineArn"]
-            for workflow, text in definitions.items()
-        }
-        calls = Calls(machines, clock=SystemClock(), random=random.random, what="Step Functions")
-        yield StepFunctionsWorkflows(calls, made)
+        made: dict[str, str] = {}
+        for workflow, text in definitions.items():
+            machine = {"name": f"{workflow}-{tail}", "roleArn": ROLE, "definition": _filled(text, arns)}
+            made[workflow] = (await machines.create_state_machine(**machine))["stateMachineArn"]
+        yield Calls(machines, clock=SystemClock(), random=random.random, what="Step Functions"), made
         for arn in made.values():
             await machines.delete_state_machine(stateMachineArn=arn)
         for step in steps:
             await functions.delete_function(FunctionName=f"{tail}-step_{step}")
+
+
+def steps_of(text: str) -> set[str]:
+    """The steps a definition names."""
+    return {part.partition("}")[0] for part in text.split("${step_")[1:]}
 
 
 async def _function(functions: Any, name: str, code: bytes, scripts: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from interlock.backends.asl.definition import read_definition
 from interlock.backends.asl.messages import QUEUE, QUEUE_SPEC
 from interlock.backends.asl.workflows import LocalWorkflows
+from interlock.backends.aws.step_functions import StepFunctionsWorkflows
 from interlock.backends.local.clock import SystemClock
 from interlock.backends.local.ids import SystemIds
 from interlock.backends.memory.queue import MemoryQueue
@@ -29,18 +30,13 @@ from interlock.entrypoints.worker import QueueWorker
 from tests.clocks import ManualClock
 from tests.telemetry import RecordingTelemetry
 from tests.workflows import scripted
-from tests.workflows.on_emulator import step_functions
+from tests.workflows.on_emulator import deployed, steps_of
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "workflows"
 TEXTS: Mapping[str, str] = {path.name.removesuffix(".asl.json"): path.read_text() for path in FOLDER.glob("*.asl.json")}
 TURNS_MAX = 20_000
 POLL_S = 0.05
-
-
-def steps_of(text: str) -> set[str]:
-    """The steps a definition names."""
-    return {part.partition("}")[0] for part in text.split("${step_")[1:]}
 
 
 STEPS = {step for text in TEXTS.values() for step in steps_of(text)}
@@ -70,7 +66,7 @@ class Local:
     """One or two workers over one store and queue."""
 
     def __init__(self, store: Any, queue: Any, texts: Mapping[str, str], clock: ManualClock, scripts: Path) -> None:
-        definitions = [read_definition(name, text, steps=STEPS) for name, text in texts.items()]
+        definitions = [read_definition(name, text) for name, text in texts.items()]
         self.clock, self.scripts, self.store, self.queue = clock, scripts, store, queue
         self.telemetry = RecordingTelemetry()
         self.workflows: LocalWorkflows = LocalWorkflows(
@@ -136,9 +132,8 @@ async def sqlite_runner(texts: Mapping[str, str], scripts: Path, clock: ManualCl
 
 @asynccontextmanager
 async def emulated_runner(texts: Mapping[str, str], scripts: Path, endpoint: str) -> AsyncIterator[Emulated]:
-    steps = {step for text in texts.values() for step in steps_of(text)}
-    async with step_functions(endpoint, texts, steps, scripts) as workflows:
-        yield Emulated(workflows, scripts)
+    async with deployed(endpoint, texts, scripts) as (calls, machines):
+        yield Emulated(StepFunctionsWorkflows(calls, machines), scripts)
 
 
 async def finished(runner: Runner, execution: str) -> Execution:

@@ -173,18 +173,21 @@ class LocalWorkflows:
 
     async def _advance(self, note: Note, change: Change, nonce: str | None = None) -> bool:
         """Work out and write one turn on the newest state; False, and nothing, if nobody waits for the job any more."""
+        unclear = False
         for _ in range(TURN_TRIES_MAX):
             run, version = await self._load(note.execution)
             job = run.job(note.branch, note.job)
             if job is None or (nonce is not None and not hmac.compare_digest(job.nonce, nonce)):
-                return False
+                return unclear  # what nobody could tell of is there, and was most likely ours
             turn = self._turn(await self._definition(run), run)
             change(turn)
             try:
                 await self._write(turn, version)
                 return True
-            except (WriteConflict, OutcomeUnknown):
+            except WriteConflict:
                 continue
+            except OutcomeUnknown:
+                unclear = True
         raise Unavailable("the execution is changing too fast")
 
     async def _signalled(self, token: str, change: Callable[[Turn, str], None]) -> bool:
