@@ -40,6 +40,9 @@ class Job(msgspec.Struct, omit_defaults=True):
     beats: bool = False
     """`due` is that of the heartbeat."""
 
+    def __repr__(self) -> str:
+        return f"Job({self.id} {self.kind})"
+
 
 class Branch(msgspec.Struct, omit_defaults=True):
     state: str
@@ -71,6 +74,9 @@ class Run(msgspec.Struct, omit_defaults=True):
     ended_at: Millis | None = None
     turns: int = 0
     happenings: int = 0
+
+    def __repr__(self) -> str:
+        return f"Run({self.id} {self.status}, {len(self.branches)} branches)"
 
     @property
     def id(self) -> str:

@@ -16,6 +16,9 @@ class Token(NamedTuple):
     job: str
     nonce: str
 
+    def __repr__(self) -> str:
+        return f"Token({self.execution})"
+
 
 def format_token(execution: str, branch: str, job: str, nonce: str) -> str:
     return urlsafe_b64encode(_encoder.encode(Token(execution, branch, job, nonce))).decode()
