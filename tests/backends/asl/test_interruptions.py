@@ -69,11 +69,13 @@ class Dying:
             return inner
 
         async def call(*args: Any, **given: Any) -> Any:
+            await self._life.others_turn()
             self._life.tick()
             fault = self._life.fault(name)
             if fault is not None and fault != "unknown, done":
                 raise {"unavailable": StoreUnavailable(name), "unknown": OutcomeUnknown(name)}[fault]
             result = await inner(*args, **given)
+            await self._life.others_turn()
             self._life.tick()
             if fault is not None:
                 raise OutcomeUnknown(name)
@@ -86,6 +88,12 @@ class Life:
     def __init__(self, *, ends_at: int | None = None) -> None:
         self.ticks, self.ends_at, self.over = 0, ends_at, False
         self.faults: list[str] = []
+        self.dice = random.Random(1)
+
+    async def others_turn(self) -> None:
+        """Between two awaits anybody may run."""
+        for _ in range(self.dice.randrange(3)):
+            await asyncio.sleep(0)
 
     def tick(self) -> None:
         if self.over:
@@ -178,7 +186,10 @@ async def test_two_workers_at_one_execution_advance_it_as_one_would(tmp_path, se
     world = World(tmp_path / "x")
     script(world.scripts, "s", ANSWERS)
     dice = random.Random(seed)
-    workers = [world.worker(), world.worker()]
+    lives = [Life(), Life()]
+    for n, life in enumerate(lives):
+        life.dice = random.Random(100 * seed + n)
+    workers = [world.worker(life) for life in lives]
     await asyncio.gather(*(worker.workflows.start("story", {}, id="s") for worker in workers))
     while (await workers[0].workflows.describe("story/s")).status is Status.RUNNING:
         await asyncio.gather(*(worker.worker.step() for worker in workers if dice.random() < 0.8))
