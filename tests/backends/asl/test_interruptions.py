@@ -40,9 +40,15 @@ EACH = {
     "Output": "{% $sum($states.result.Payload) %}",
     "Next": "Mend",
 }
-STORY = text({"Ask": task("ask", payload=OF_EXECUTION, Next="Pause", TimeoutSeconds=LONG_S), "Pause": PAUSE, "Each": EACH, "Mend": task(
-    "mend", payload={**OF_EXECUTION, "sum": "{% $states.input %}"}, TimeoutSeconds=LONG_S, Retry=RETRY, Output="{% $states.result.Payload %}"
-)})  # fmt: skip
+ASK = task("ask", payload=OF_EXECUTION, Next="Pause", TimeoutSeconds=LONG_S)
+MEND = task(
+    "mend",
+    payload={**OF_EXECUTION, "sum": "{% $states.input %}"},
+    TimeoutSeconds=LONG_S,
+    Retry=RETRY,
+    Output="{% $states.result.Payload %}",
+)
+STORY = text({"Ask": ASK, "Pause": PAUSE, "Each": EACH, "Mend": MEND})
 ANSWERS = {
     "ask": [{"gives": 0}],
     "work:1": [{"gives": 10}],
