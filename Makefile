@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help setup up test test-aws check bench sim crash demo docs lock format counterparts clean
+.PHONY: help setup up test test-aws check lambdas bench bench-aws sim crash demo docs lock format counterparts clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,12 @@ check: setup ## import contracts, types, style and stale documents
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/python -m docs.generate --check
+
+lambdas: setup ## the functions' archives for both architectures, in build/lambdas; the same tree gives the same bytes
+	$(BIN)/python src/lambdas/package.py
+
+bench-aws: setup counterparts ## write units and cold starts, into docs/performance-aws.md
+	$(BIN)/python -m bench.aws
 
 docs: setup ## write the generated reference pages and openapi/ anew
 	$(BIN)/python -m docs.generate

@@ -8,9 +8,14 @@ import pytest
 
 from tests.counterparts.aws import running_aws
 
+SERVICES = ("dynamodb", "dynamodbstreams", "s3", "lambda", "stepfunctions", "states", "iam", "logs")
+
+WAITS = 0.01
+"""Of a second that a workflow waits, this passes."""
+
 
 @pytest.fixture(scope="session")
 def aws() -> Iterator[str]:
     """The endpoint of an emulator."""
-    with running_aws("dynamodb", "dynamodbstreams", "s3") as endpoint:
+    with running_aws(*SERVICES, waits=WAITS) as endpoint:
         yield endpoint

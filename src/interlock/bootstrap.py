@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from interlock.backends.asl.messages import QUEUE_SPEC as WORKFLOWS_QUEUE_SPEC
 from interlock.backends.local.blobs import FileBlobs
 from interlock.backends.local.clock import SystemClock
 from interlock.backends.local.ids import SystemIds
@@ -42,12 +43,14 @@ from interlock.core.kernel.ids import Ids
 from interlock.core.kernel.queue import EndsLeases, Queue, QueueSpec
 from interlock.core.kernel.secrets import Secret, Secrets
 from interlock.core.kernel.store import DropsExpired, Store
+from interlock.core.kernel.workflows import RunsSteps, Workflows
 from interlock.core.ledger import projection as ledger_projection
 from interlock.core.notifications.handlers import Notifications
 from interlock.core.notifications.model import QUEUE as NOTIFICATIONS_QUEUE
 from interlock.core.payments import projection as payments_projection
 from interlock.core.payments.decisions import Timing
 from interlock.core.payments.ports import Payments
+from interlock.core.reconciliation.ports import Reconciliation
 from interlock.core.routing.handlers import Rules
 from interlock.core.webhooks import events as webhook_events
 from interlock.core.webhooks.ports import QUEUE_SPEC as WEBHOOKS_QUEUE_SPEC
@@ -61,6 +64,7 @@ from interlock.providers.simulator import SimulatorProvider
 from interlock.providers.stripe import StripeProvider
 
 if TYPE_CHECKING:
+    from interlock.backends.asl.workflows import LocalWorkflows
     from interlock.backends.tokens.signatures import JoseTokens
 
 DATABASE_FILE = "interlock.db"
@@ -72,7 +76,9 @@ COLLECTIONS = (
     *webhook_events.COLLECTIONS,
     ledger_projection.JOURNALS,
 )
-QUEUES = (QueueSpec(NOTIFICATIONS_QUEUE, lease_s=60.0, attempts_max=25), WEBHOOKS_QUEUE_SPEC)
+QUEUES = (QueueSpec(NOTIFICATIONS_QUEUE, lease_s=60.0, attempts_max=25), WEBHOOKS_QUEUE_SPEC, WORKFLOWS_QUEUE_SPEC)
+WORKFLOWS_FOLDER = Path(__file__).parents[2] / "workflows"
+DEFINITION = ".asl.json"
 PROVIDER_KINDS: Mapping[str, Callable[[str], Provider]] = {"simulator": SimulatorProvider, "stripe": StripeProvider}
 
 
@@ -113,6 +119,10 @@ class Platform(NamedTuple):
     payments: Payments
     notifications: Notifications
     webhooks: Webhooks
+    reconciliation: Reconciliation
+    workflows: Workflows
+    steps_here: RunsSteps
+    """The runner of workflows, whose steps run in this platform's worker."""
     access: Access
     callers: Callers
     tokens: JoseTokens
@@ -204,6 +214,7 @@ async def open_platform(settings: Settings, storage: Storage, *, issuer: str) ->
 
     sender = AiohttpWebhookSender(clock=clock, allow_loopback=settings.webhook_allow_loopback)
     access, tokens = _access(settings, storage, issuer)
+    workflows = _workflows(storage)
     return Platform(
         settings=settings,
         storage=storage,
@@ -229,6 +240,9 @@ async def open_platform(settings: Settings, storage: Storage, *, issuer: str) ->
             together=_together,
             alone=True,  # one folder has one worker
         ),
+        reconciliation=Reconciliation(store, storage.blobs, clock, ids, telemetry),
+        workflows=workflows,
+        steps_here=workflows,
         access=access,
         callers=Callers(
             tokens=tokens,
@@ -278,6 +292,22 @@ def _access(settings: Settings, storage: Storage, issuer: str) -> tuple[Access, 
         assertion_audiences=(issuer, f"{issuer}/oauth/token"),
     )
     return access, tokens
+
+
+def _workflows(storage: Storage) -> LocalWorkflows:
+    from interlock.backends.asl.definition import read_definition
+    from interlock.backends.asl.workflows import LocalWorkflows
+
+    files = sorted(WORKFLOWS_FOLDER.glob(f"*{DEFINITION}"))
+    return LocalWorkflows(
+        storage.store,
+        storage.queue,
+        [read_definition(file.name.removesuffix(DEFINITION), file.read_text(encoding="utf-8")) for file in files],
+        clock=storage.clock,
+        telemetry=storage.telemetry,
+        random=random.random,
+        new_nonce=lambda: randomness.token_hex(16),
+    )
 
 
 async def _provider_config(one: ProviderSettings, provider: Provider, secrets: Secrets) -> ProviderConfig:

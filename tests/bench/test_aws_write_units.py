@@ -3,9 +3,9 @@
 import sys
 
 import pytest
+from bench.write_units import ATTRIBUTES_BYTES, CountingStore, units
 
 from bench import machine, provider, write_units
-from bench.write_units import ATTRIBUTES_BYTES, CountingStore, units
 from interlock.backends.memory.store import MemoryStore
 from interlock.core.kernel.events import Event
 from interlock.core.kernel.store import Check, Delete, Key, Put

@@ -66,7 +66,7 @@ class _Counted:
 
 
 @asynccontextmanager
-async def _client(service: str, endpoint: str) -> AsyncIterator[Any]:
+async def sdk_client(service: str, endpoint: str) -> AsyncIterator[Any]:
     given: Any = {
         "region_name": REGION,
         "endpoint_url": endpoint,
@@ -87,7 +87,7 @@ async def dynamo_stores(
 ) -> AsyncIterator[tuple[DynamoStore, StreamFeed, DynamoStore]]:
     flights = Flights()
     flights.hold(clock)
-    async with _client("dynamodb", endpoint) as tables, _client("dynamodbstreams", endpoint) as streams:
+    async with sdk_client("dynamodb", endpoint) as tables, sdk_client("dynamodbstreams", endpoint) as streams:
         name = f"interlock-{new_token()}"
         made = await tables.create_table(**definition(name, INDEXES))
         arn = made["TableDescription"]["LatestStreamArn"]
@@ -103,7 +103,7 @@ async def dynamo_stores(
 
 @asynccontextmanager
 async def s3_blobs(endpoint: str, clock: ManualClock) -> AsyncIterator[tuple[S3Blobs, S3Blobs]]:
-    async with _client("s3", endpoint) as client:
+    async with sdk_client("s3", endpoint) as client:
         bucket = f"interlock-{new_token()}"
         await client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
         calls = Calls(client, clock=clock, random=random.random, what="S3")

@@ -24,8 +24,11 @@ START_S, STOP_S = 60.0, 10.0
 
 
 @contextmanager
-def running_aws(*services: str) -> Iterator[str]:
-    """Its endpoint. Skips the test when the emulator is not installed."""
+def running_aws(*services: str, waits: float = 1.0) -> Iterator[str]:
+    """Its endpoint. Skips the test when the emulator is not installed.
+
+    `waits`: which part of the waits and pauses of its workflows really passes; time-outs do in full.
+    """
     python = require("ministack")
     (port,) = free_ports(1)
     with TemporaryDirectory(prefix="interlock-aws-") as scratch, (Path(scratch) / "log").open("wb") as log:
@@ -42,6 +45,7 @@ def running_aws(*services: str) -> Iterator[str]:
                 "SERVICES": ",".join(services),
                 "LOG_LEVEL": "WARNING",
                 "MINISTACK_REGION": REGION,
+                "SFN_WAIT_SCALE": str(waits),
             },
             stdout=log,
             stderr=log,

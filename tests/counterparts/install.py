@@ -25,6 +25,7 @@ from tests.counterparts.oidc_provider import install_oidc_provider
 from tests.counterparts.paths import (
     CACHE,
     CONTRACTS,
+    LAMBDA_RUNTIME,
     LOCALSTRIPE,
     MINISTACK,
     NODE,
@@ -54,6 +55,10 @@ def install_localstripe() -> None:
 
 def install_ministack() -> None:
     _once(MINISTACK, lambda home: _pip(home, f"ministack=={MINISTACK.version}"))
+
+
+def install_lambda_runtime() -> None:
+    _once(LAMBDA_RUNTIME, lambda home: _pip(home, f"awslambdaric=={LAMBDA_RUNTIME.version}"))
 
 
 def install_contracts() -> None:
@@ -127,6 +132,7 @@ def _apt_get(package: str) -> None:
 STEPS: dict[str, Callable[[], None]] = {
     "localstripe": install_localstripe,
     "ministack": install_ministack,
+    "lambda-runtime": install_lambda_runtime,
     "contracts": install_contracts,
     "standardwebhooks": install_standardwebhooks,
     "spectral": install_spectral,

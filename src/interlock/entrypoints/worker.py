@@ -25,8 +25,10 @@ from interlock.core.payments.sweeping import due_payments, oldest_unknown_s, swe
 from interlock.core.webhooks.delivering import deliver
 from interlock.core.webhooks.ports import QUEUE as WEBHOOKS
 from interlock.entrypoints.effects import effects, raise_worst
+from interlock.entrypoints.steps import runs_steps_of
 
 EVENTS_TOPIC = "events"
+WORKFLOWS = "workflows"
 RELAY_POSITION = Key("relay/events", "position")
 BATCH = 200
 PAUSE_AFTER_ERROR_S = 1.0
@@ -275,7 +277,7 @@ async def sweep(payments: Payments, *, seconds: float) -> int:
 def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
     """Everything one node does by itself. `member` names the node within the consumer groups."""
     storage, webhooks, notifications = platform.storage, platform.webhooks, platform.notifications
-    groups = effects(platform)
+    groups, run_step = effects(platform), runs_steps_of(platform)
     consumers = {
         group: Consumer(storage.bus, group=group, member=member, consume=consume) for group, consume in groups.items()
     }
@@ -284,6 +286,9 @@ def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
             storage.queue, NOTIFICATIONS, lambda message: apply_notification(notifications, message)
         ),
         WEBHOOKS: QueueWorker(storage.queue, WEBHOOKS, lambda message: deliver(webhooks, message), at_once=64),
+        WORKFLOWS: QueueWorker(
+            storage.queue, WORKFLOWS, lambda message: platform.steps_here.carry_on(message, run_step)
+        ),
     }
     return (
         Loop("relay", Relay(storage.store, storage.feed, storage.bus, forwarding=storage.forwarding).step),
@@ -329,7 +334,7 @@ class Gauges:
     async def step(self) -> None:
         storage, telemetry = self._platform.storage, self._platform.storage.telemetry
         now = storage.clock.now()
-        for queue in (NOTIFICATIONS, WEBHOOKS):
+        for queue in (NOTIFICATIONS, WEBHOOKS, WORKFLOWS):
             depth = await storage.queue.depth(queue)
             for state in ("ready", "delayed", "leased", "dead"):
                 telemetry.gauge("interlock_queue_messages", float(getattr(depth, state)), queue=queue, state=state)

@@ -16,6 +16,7 @@ PAYMENT_METHOD, CUSTOMER, PAYOUT = "pm", "cus", "po"
 EVENT, WEBHOOK_ENDPOINT, DELIVERY = "evt", "whe", "dlv"
 JOURNAL, ACCOUNT = "jrn", "acc"
 NOTIFICATION, REQUEST, CLIENT, AUDIT = "ntf", "req", "cli", "aud"
+FILE = "fil"
 
 
 class Ids(Protocol):

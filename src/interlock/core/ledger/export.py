@@ -38,8 +38,10 @@ class Writer(Protocol):
     def entry(self, journal: Journal) -> str: ...
 
 
-async def export(feed: Feed, format: Format, *, tenant: str | None = None) -> AsyncIterator[str]:
-    """The text in pieces, in the order of commits: all journals, or those of one tenant.
+async def export(
+    feed: Feed, format: Format, *, tenant: str | None = None, day: str | None = None
+) -> AsyncIterator[str]:
+    """The text in pieces, in the order of commits: all journals, or those of one tenant, of one UTC day (YYYY-MM-DD).
 
     With all tenants, an account's name begins with its tenant's. Raises ValueError for an event whose journal is not one:
     such a ledger wants `verify`.
@@ -50,7 +52,7 @@ async def export(feed: Feed, format: Format, *, tenant: str | None = None) -> As
         if tenant is not None and record.event.tenant != tenant:
             continue
         journal = journal_of(record.event)
-        if journal is not None:
+        if journal is not None and day in (None, day_of(journal.at)):
             yield writer.entry(journal)
 
 

@@ -1,0 +1,1 @@
+"""Files from providers and banks: taken in, and one day held against the ledger."""
