@@ -121,8 +121,8 @@ class Platform(NamedTuple):
     webhooks: Webhooks
     reconciliation: Reconciliation
     workflows: Workflows
-    steps_here: RunsSteps
-    """The runner of workflows, whose steps run in this platform's worker."""
+    steps_here: RunsSteps | None
+    """The runner of workflows, if their steps run in this platform's worker."""
     access: Access
     callers: Callers
     tokens: JoseTokens
@@ -181,8 +181,12 @@ async def keep_credential(storage: Storage, provider: str, name: str, value: str
     await storage.secrets.put(credential(provider, name), [Secret(value)])
 
 
-async def open_platform(settings: Settings, storage: Storage, *, issuer: str) -> Platform:
+async def open_platform(
+    settings: Settings, storage: Storage, *, issuer: str, workflows: Workflows | None = None, alone: bool = True
+) -> Platform:
     """Join everything. `issuer` is the URL at which this platform is reached and which its tokens name.
+
+    `workflows` run elsewhere; without them this platform's worker runs them. `alone`: there is one worker.
 
     Raises ValueError for providers that lack credentials or have an address we would not call.
     """
@@ -214,7 +218,9 @@ async def open_platform(settings: Settings, storage: Storage, *, issuer: str) ->
 
     sender = AiohttpWebhookSender(clock=clock, allow_loopback=settings.webhook_allow_loopback)
     access, tokens = _access(settings, storage, issuer)
-    workflows = _workflows(storage)
+    local = _workflows(storage) if workflows is None else None
+    runner: Workflows | None = workflows or local
+    assert runner is not None
     return Platform(
         settings=settings,
         storage=storage,
@@ -238,11 +244,11 @@ async def open_platform(settings: Settings, storage: Storage, *, issuer: str) ->
             timeout_s=settings.webhook_timeout_s,
             allow_loopback=settings.webhook_allow_loopback,
             together=_together,
-            alone=True,  # one folder has one worker
+            alone=alone,
         ),
         reconciliation=Reconciliation(store, storage.blobs, clock, ids, telemetry),
-        workflows=workflows,
-        steps_here=workflows,
+        workflows=runner,
+        steps_here=local,
         access=access,
         callers=Callers(
             tokens=tokens,

@@ -52,6 +52,58 @@ class IssuerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scope_claim: str = "scope"
 
 
+class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A Kafka cluster. Credentials are secrets: `kafka/login` (an API key and its secret, or a client and its secret)."""
+
+    bootstrap_servers: str
+    """host:port, several with commas."""
+    login: Literal["none", "api_key", "client_credentials"] = "none"
+    token_url: str = ""
+    """Where client credentials are exchanged for a token."""
+    scope: str = ""
+    logical_cluster: str = ""
+    """Confluent Cloud: lkc-..."""
+    identity_pool: str = ""
+    """Confluent Cloud: pool-..."""
+    prefix: str = "interlock."
+    """Before the name of every topic, group and transaction."""
+
+
+class AwsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the platform stands on AWS. The Terraform modules make these and hand them to each function."""
+
+    region: Annotated[str, Meta(pattern="^[a-z]{2}(-[a-z]+)+-\\d$")]
+    kafka: KafkaSettings
+    table: str = "interlock"
+    stream: str = ""
+    """ARN of the table's stream, for a worker that follows it by itself. Empty where a function is given its records."""
+    queues: str = ""
+    """What comes before a queue's name in its URL: https://sqs.REGION.amazonaws.com/ACCOUNT/interlock-"""
+    bucket: str = ""
+    secrets: str = "interlock/"
+    """Before the name of every secret."""
+    key: str = ""
+    """KMS key of new secrets. Empty: AWS's own."""
+    documents: str = "interlock"
+    """Database at DocumentDB. How to reach it is a secret: `documents/uri`."""
+    documents_ca: str = ""
+    """File of the authorities that sign its certificates."""
+    state_machines: dict[str, str] = {}
+    """Workflow -> ARN."""
+    alarms: str = ""
+    """ARN of the topic people are told by. Empty: alarms are log lines and metrics alone."""
+    schedules: str = ""
+    """Group of the schedules that bring parked payments back. Empty: none are parked."""
+    schedules_target: str = ""
+    """ARN of what such a schedule calls ..."""
+    schedules_role: str = ""
+    """... and of the role it does so with."""
+    park: bool = False
+    """Keep authorisations out of the index of what is due until their end is near; needs `schedules`."""
+    endpoint: str = ""
+    """Where all of AWS answers: an emulator's. Empty: AWS itself."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: str = ".interlock"
     """Folder of the database, the secrets and the archives."""
@@ -81,6 +133,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long a merchant's endpoint may take."""
     webhook_allow_loopback: bool = False
     """Deliver webhooks to this machine: for local mode only."""
+    aws: AwsSettings | None = None
+    """Stand on AWS instead of on this machine's disk."""
     trace_sample_ratio: Annotated[float, Meta(ge=0, le=1)] = 0.01
     """Share of requests that are traced when the caller does not decide."""
     otlp_endpoint: str = ""
