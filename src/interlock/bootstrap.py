@@ -54,7 +54,7 @@ from interlock.core.reconciliation.ports import Reconciliation
 from interlock.core.routing.handlers import Rules
 from interlock.core.webhooks import events as webhook_events
 from interlock.core.webhooks.ports import QUEUE_SPEC as WEBHOOKS_QUEUE_SPEC
-from interlock.core.webhooks.ports import Webhooks
+from interlock.core.webhooks.ports import Webhooks, WebhookSender
 from interlock.core.webhooks.subscriptions import Subscriptions
 from interlock.core.webhooks.traffic import Traffic
 from interlock.providers.engine import ProviderConfig, ProviderEngine
@@ -229,23 +229,7 @@ async def open_platform(
         notifications=Notifications(
             payments, storage.documents, storage.queue, NotificationReader(providers, storage.secrets)
         ),
-        webhooks=Webhooks(
-            store=store,
-            queue=storage.queue,
-            documents=storage.documents,
-            sender=sender,
-            clock=clock,
-            ids=ids,
-            telemetry=telemetry,
-            random=random.random,
-            random_bytes=randomness.token_bytes,
-            subscriptions=Subscriptions(store),
-            traffic=Traffic(),
-            timeout_s=settings.webhook_timeout_s,
-            allow_loopback=settings.webhook_allow_loopback,
-            together=_together,
-            alone=alone,
-        ),
+        webhooks=_webhooks(settings, storage, sender, alone=alone),
         reconciliation=Reconciliation(store, storage.blobs, clock, ids, telemetry),
         workflows=runner,
         steps_here=local,
@@ -298,6 +282,26 @@ def _access(settings: Settings, storage: Storage, issuer: str) -> tuple[Access, 
         assertion_audiences=(issuer, f"{issuer}/oauth/token"),
     )
     return access, tokens
+
+
+def _webhooks(settings: Settings, storage: Storage, sender: WebhookSender, *, alone: bool) -> Webhooks:
+    return Webhooks(
+        store=storage.store,
+        queue=storage.queue,
+        documents=storage.documents,
+        sender=sender,
+        clock=storage.clock,
+        ids=storage.ids,
+        telemetry=storage.telemetry,
+        random=random.random,
+        random_bytes=randomness.token_bytes,
+        subscriptions=Subscriptions(storage.store),
+        traffic=Traffic(),
+        timeout_s=settings.webhook_timeout_s,
+        allow_loopback=settings.webhook_allow_loopback,
+        together=_together,
+        alone=alone,
+    )
 
 
 def _workflows(storage: Storage) -> LocalWorkflows:

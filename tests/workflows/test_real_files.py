@@ -195,7 +195,7 @@ async def test_file_that_changed_since_it_was_looked_at_is_not_kept():
         ("capture_payment", {"payment": "pay_" + "0" * 26, "amount": 0}),
         ("capture_payment", {"payment": "pay_" + "0" * 26, "amount": "1"}),
         ("refund_item", {"item": 200, "refund": {"payment": "pay_" + "0" * 26}}),
-        ("close_bulk_refund", {"outcome": "maybe", "results": []}),
+        ("close_bulk_refund", {"outcome": "maybe", "decided_by": None, "results": []}),
         ("archive_ledger", {"day": "2026-11-27/..", "report": {}}),
         ("verify_ledger", {"tenant": "a/b"}),
         ("inspect_file", {"key": ""}),

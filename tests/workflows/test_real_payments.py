@@ -170,7 +170,7 @@ async def test_bulk_refund_approved_by_another_refunds_what_it_can_and_tells_of_
     assert [len(rows(desk.world, payment, "refund")) for payment in sales] == [1, 1, 1, 1]
     assert "payment.bulk_refund_incomplete" in desk.world.alarms()
     kept = await load_bulk_refund(desk.means.payments, tenant="ten_1", id="b1")
-    assert (kept.stage, kept.token, len(kept.results)) == ("approved", "", 4)
+    assert (kept.stage, kept.decided_by, kept.token, len(kept.results)) == ("approved", "bob", "", 4)
     await desk.world.assert_invariants()
 
 
@@ -207,6 +207,8 @@ async def test_rejected_by_another_or_taken_back_it_ends_with_nothing_done(by):
     await decide(desk, by, approve=False)
     done = await desk.finished(execution)
     assert done.output == {"outcome": "rejected", "refunded": 0, "not_refunded": []}
+    kept = await load_bulk_refund(desk.means.payments, tenant="ten_1", id="b1")
+    assert (kept.stage, kept.decided_by) == ("rejected", by)
     assert rows(desk.world, sale, "refund") == []
     assert desk.world.alarms() == []
 

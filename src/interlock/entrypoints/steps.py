@@ -96,6 +96,7 @@ class RefundItem(_Given, frozen=True, kw_only=True):
 class CloseRequest(_Given, frozen=True, kw_only=True):
     tenant: Text
     outcome: Stage
+    decided_by: Annotated[str, Meta(max_length=255)] | None
     results: tuple[dict[str, Any], ...]
 
 
@@ -154,6 +155,7 @@ async def close_bulk_refund(m: Means, given: CloseRequest) -> Closed:
         tenant=given.tenant,
         execution=given.execution,
         outcome=given.outcome,
+        decided_by=given.decided_by,
         results=given.results,
     )
 

@@ -52,7 +52,7 @@ def test_help_lists_every_command():
     shown = CliRunner().invoke(app, ["--help"]).stdout
     for word in (
         *("up", "demo", "token", "pay", "explain", "doctor", "payments"),
-        *("events", "webhooks", "queue", "ledger", "clients", "keys", "secrets"),
+        *("events", "webhooks", "queue", "ledger", "workflows", "clients", "keys", "secrets"),
     ):
         assert re.search(rf"^│ {word} ", shown, re.MULTILINE), word
 
@@ -198,7 +198,7 @@ def test_webhooks_are_listed_and_attempted_again(run, platform, until):
 
 def test_queues_are_listed_and_redriving_nothing_is_said(run):
     rows = json.loads(run("queue", "list", "--json").out)
-    assert [row["queue"] for row in rows] == ["notifications", "webhooks"]
+    assert [row["queue"] for row in rows] == ["notifications", "webhooks", "workflows"]
     assert json.loads(run("queue", "list", "notifications", "--json").out) == []
     assert run("queue", "redrive", "notifications").out.strip() == "0 redriven"
 
@@ -310,3 +310,70 @@ def _strings(value):
     elif isinstance(value, list):
         for one in value:
             yield from _strings(one)
+
+
+# -- workflows ---------------------------------------------------------------------------------------------------------
+
+
+def ended(run, until, execution):
+    """Where an execution is once it does not run any more."""
+
+    def over():
+        shown = json.loads(run("workflows", "show", execution, "--json").out)
+        return shown if shown["status"] != "running" else None
+
+    return until.holds(over)
+
+
+def test_workflow_is_started_once_carried_on_by_the_worker_and_shown(run, paid, until):
+    input = json.dumps({"tenant": "ten_local", "payment": paid["id"]})
+    execution = run("workflows", "start", "recover_payment", "--id", "cli-1", "--input", input).out.strip()
+    assert execution == "recover_payment/cli-1"
+    assert (
+        run("workflows", "start", "recover_payment", "--id", "cli-1", "--input", "-", stdin=input).out.strip()
+        == execution
+    )
+    shown = ended(run, until, execution)
+    assert (shown["status"], shown["output"]["status"]) == ("succeeded", "certain")
+    assert {"state": "LookUp", "what": "succeeded", "error": None} in shown["history"]
+    people = run("workflows", "show", execution)
+    assert people.status == 0 and "recover_payment/cli-1  succeeded" in people.out and "Recovered  left" in people.out
+
+
+def test_bulk_refund_is_approved_by_a_second_person_on_the_command_line(run, paid, until):
+    input = {"tenant": "ten_local", "requested_by": "ann", "items": [{"payment": paid["id"], "amount": 100}]}
+    start = ("workflows", "start", "bulk_refund", "--id", "cli-2", "--input", json.dumps(input))
+    execution = run(*start).out.strip()
+    until.holds(
+        lambda: run("workflows", "approve", "cli-2", "--by", "ann").err.startswith("a bulk refund is approved by")
+    )
+    assert run("workflows", "approve", "cli-2", "--by", "bob").out == "approved\n"
+    assert ended(run, until, execution)["output"] == {"outcome": "approved", "refunded": 1, "not_refunded": []}
+    late = run("workflows", "reject", "cli-2", "--by", "carl")
+    assert late.status == 1 and "does not wait" in late.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["start", "sing", "--id", "x"], "no workflow 'sing'"),
+        (["start", "file_intake", "--id", "a b"], "no id of an execution"),
+        (["start", "file_intake", "--id", "x", "--input", "{"], "no JSON"),
+        (["show", "file_intake/never"], "no such execution"),
+        (["signal", "--output", "1"], "no task waits"),
+        (["signal"], "either --output or --error"),
+        (["approve", "never", "--by", "bob"], "no such bulk refund"),
+    ],
+)
+def test_workflow_command_that_cannot_be_carried_out_says_why(run, arguments, words):
+    refused = run("workflows", *arguments)
+    assert refused.status == 1
+    assert words in refused.err
+
+
+def test_failed_execution_is_shown_with_status_1(run, until):
+    input = json.dumps({"tenant": "ten_local", "requested_by": "ann", "items": []})
+    execution = run("workflows", "start", "bulk_refund", "--id", "cli-3", "--input", input).out.strip()
+    assert ended(run, until, execution)["error"] == "Invalid"
+    shown = run("workflows", "show", execution)
+    assert shown.status == 1 and "Invalid: The request is malformed; nothing was done." in shown.out

@@ -65,6 +65,7 @@ class BulkRefund(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who has it can approve. Never shown or logged."""
     asked_at: Millis
     stage: Stage = Stage.WAITING
+    decided_by: str | None = None
     results: tuple[Json, ...] = ()
 
     def __repr__(self) -> str:
@@ -114,7 +115,7 @@ async def decide_bulk_refund(
     if approve:
         heard = await workflows.signal(asked.token, {"approved_by": by})
     else:
-        heard = await workflows.signal_failed(asked.token, error="Rejected", cause=f"by {by}")
+        heard = await workflows.signal_failed(asked.token, error="Rejected", cause=by)
     if not heard:
         raise Conflict("this bulk refund does not wait for an answer any more", code="bulk_refund_decided")
 
@@ -142,7 +143,7 @@ async def refund_item(p: Payments, item: Item, *, tenant: str, execution: str, p
 
 
 async def close_bulk_refund(
-    p: Payments, *, tenant: str, execution: str, outcome: Stage, results: Sequence[Json]
+    p: Payments, *, tenant: str, execution: str, outcome: Stage, decided_by: str | None, results: Sequence[Json]
 ) -> Closed:
     """Write down how it ended. Safe to repeat. An item that was not refunded is an alarm: somebody approved it."""
     asked = await load_bulk_refund(p, tenant=tenant, id=execution)
@@ -151,7 +152,7 @@ async def close_bulk_refund(
         key = bulk_refund_key(tenant, execution)
         item = await p.store.get(key)
         assert item is not None
-        ended = replace(asked, stage=outcome, results=tuple(results), token="")
+        ended = replace(asked, stage=outcome, decided_by=decided_by, results=tuple(results), token="")
         await p.store.commit([Put(key, _encoder.encode(ended), item.version)])
         if missed or outcome is Stage.FAILED:
             p.telemetry.error("payment.bulk_refund_incomplete", name=execution, tenant=tenant, count=len(missed))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from interlock.entrypoints.cli import clients, ledger, operations, payments, up
+from interlock.entrypoints.cli import clients, ledger, operations, payments, up, workflows
 from interlock.entrypoints.cli.demo import demo
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ for name, group in {
     "webhooks": operations.webhooks,
     "queue": operations.queue,
     "ledger": ledger.ledger,
+    "workflows": workflows.workflows,
     "clients": clients.clients,
     "keys": clients.keys,
     "secrets": clients.secrets,
