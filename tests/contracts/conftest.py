@@ -38,8 +38,17 @@ def clock() -> ManualClock:
 @pytest.fixture(scope="session")
 def aws() -> Iterator[str]:
     """The endpoint of an emulator that serves all tests of this process."""
-    with running_aws("dynamodb", "dynamodbstreams", "s3") as endpoint:
+    with running_aws("dynamodb", "dynamodbstreams", "s3", "secretsmanager", "kms", "sqs") as endpoint:
         yield endpoint
+
+
+@pytest.fixture(scope="session")
+def sqs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The endpoint of an emulator whose queues' time is what the file says."""
+    time = tmp_path_factory.mktemp("sqs") / "time"
+    time.write_text("0")
+    with running_aws("sqs", queue_time=time) as endpoint:
+        yield endpoint, time
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("dynamodb", marks=pytest.mark.aws)])
