@@ -8,7 +8,10 @@ import pytest
 
 from tests.counterparts.aws import running_aws
 
-SERVICES = ("dynamodb", "dynamodbstreams", "s3", "lambda", "stepfunctions", "states", "iam", "logs")
+SERVICES = (
+    *("dynamodb", "dynamodbstreams", "s3", "secretsmanager", "kms", "sqs"),
+    *("lambda", "stepfunctions", "states", "iam", "logs"),
+)
 
 WAITS = 0.01
 """Of a second that a workflow waits, this passes."""

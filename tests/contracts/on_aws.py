@@ -7,6 +7,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from aiobotocore.config import AioConfig
@@ -16,8 +17,15 @@ from interlock.backends.aws.blobs import S3Blobs
 from interlock.backends.aws.calls import Calls
 from interlock.backends.aws.feed import StreamFeed
 from interlock.backends.aws.parking import Parking
+from interlock.backends.aws.queue import NO_QUEUE, SqsQueue
+from interlock.backends.aws.secrets import SecretsManagerSecrets
+from interlock.backends.aws.sqs_messages import DEAD_SUFFIX, dead_definition
+from interlock.backends.aws.sqs_messages import definition as queue_definition
 from interlock.backends.aws.store import DynamoStore
 from interlock.backends.aws.table import DrawerRule, definition
+from interlock.backends.memory.wakeups import Wakeups
+from interlock.core.kernel.ids import Ids
+from interlock.core.kernel.queue import QueueSpec
 from tests.clocks import ManualClock
 from tests.counterparts.aws import CREDENTIALS, REGION
 
@@ -66,7 +74,7 @@ class _Counted:
 
 
 @asynccontextmanager
-async def sdk_client(service: str, endpoint: str) -> AsyncIterator[Any]:
+async def aws_client(service: str, endpoint: str) -> AsyncIterator[Any]:
     given: Any = {
         "region_name": REGION,
         "endpoint_url": endpoint,
@@ -87,7 +95,7 @@ async def dynamo_stores(
 ) -> AsyncIterator[tuple[DynamoStore, StreamFeed, DynamoStore]]:
     flights = Flights()
     flights.hold(clock)
-    async with sdk_client("dynamodb", endpoint) as tables, sdk_client("dynamodbstreams", endpoint) as streams:
+    async with aws_client("dynamodb", endpoint) as tables, aws_client("dynamodbstreams", endpoint) as streams:
         name = f"interlock-{new_token()}"
         made = await tables.create_table(**definition(name, INDEXES))
         arn = made["TableDescription"]["LatestStreamArn"]
@@ -103,9 +111,84 @@ async def dynamo_stores(
 
 @asynccontextmanager
 async def s3_blobs(endpoint: str, clock: ManualClock) -> AsyncIterator[tuple[S3Blobs, S3Blobs]]:
-    async with sdk_client("s3", endpoint) as client:
+    async with aws_client("s3", endpoint) as client:
         bucket = f"interlock-{new_token()}"
         await client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
         calls = Calls(client, clock=clock, random=random.random, what="S3")
         blobs, other = (S3Blobs(calls, bucket, new_token=new_token, prefix="blobs/") for _ in range(2))
         yield blobs, other
+
+
+class SqsOnTestTime:
+    """A client of the emulator whose queues' time a file tells: each call tells it the test's.
+
+    It also does SQS's long polling, which the emulator does on the machine's time: a receiver who waits gets its message as
+    soon as there is one, whoever sent it and for whatever reason it became visible.
+    """
+
+    POLL_S = 0.1
+
+    def __init__(self, client: Any, time: Path, clock: ManualClock) -> None:
+        self._client, self._time, self._clock = client, time, clock
+        self._changed, self._changes = Wakeups(clock), 0
+
+    def __getattr__(self, operation: str) -> Any:
+        async def call(**request: Any) -> Any:
+            until = self._clock.monotonic() + request.get("WaitTimeSeconds", 0)
+            if "WaitTimeSeconds" in request:
+                request |= {"WaitTimeSeconds": 0}
+            while True:
+                self._time.write_text(str(self._clock.now()))
+                seen = self._changes
+                answer = await getattr(self._client, operation)(**request)
+                left_s = until - self._clock.monotonic()
+                if answer.get("Messages") or left_s <= 0:
+                    break
+                if self._changes == seen:
+                    await self._changed.wait("sqs", timeout_s=min(left_s, self.POLL_S))
+            if operation != "receive_message":
+                self._changes += 1
+                self._changed.wake("sqs")
+            return answer
+
+        return call
+
+
+@asynccontextmanager
+async def sqs_queues(
+    endpoint: str, time: Path, clock: ManualClock, specs: Sequence[QueueSpec], ids: Ids
+) -> AsyncIterator[tuple[SqsQueue, SqsQueue]]:
+    flights = Flights()
+    flights.hold(clock)
+    async with aws_client("sqs", endpoint) as client:
+        on_test_time = SqsOnTestTime(flights.of(client), time, clock)
+        prefix = f"interlock-{new_token()}-"
+        made = []
+        for spec in specs:
+            name = f"{prefix}{spec.name}"
+            dead = await on_test_time.create_queue(QueueName=f"{name}{DEAD_SUFFIX}", Attributes=dead_definition())
+            asked = {"QueueUrl": dead["QueueUrl"], "AttributeNames": ["QueueArn"]}
+            arn = (await on_test_time.get_queue_attributes(**asked))["Attributes"]["QueueArn"]
+            made += [
+                dead,
+                await on_test_time.create_queue(QueueName=name, Attributes=queue_definition(spec, dead_arn=arn)),
+            ]
+        calls = Calls(on_test_time, clock=clock, random=random.random, what="SQS", missing=NO_QUEUE)
+        base_url = made[-1]["QueueUrl"].removesuffix(specs[-1].name)
+        first, second = (SqsQueue(calls, specs, base_url=base_url, clock=clock, ids=ids, look_s=0) for _ in range(2))
+        yield first, second
+        for one in made:
+            await client.delete_queue(QueueUrl=one["QueueUrl"])
+
+
+@asynccontextmanager
+async def managed_secrets(
+    endpoint: str, clock: ManualClock
+) -> AsyncIterator[tuple[SecretsManagerSecrets, SecretsManagerSecrets]]:
+    async with aws_client("secretsmanager", endpoint) as client:
+        calls = Calls(client, clock=clock, random=random.random, what="Secrets Manager", missing={})
+        prefix = f"{new_token()}/"
+        secrets, other = (
+            SecretsManagerSecrets(calls, clock=clock, new_token=new_token, prefix=prefix) for _ in range(2)
+        )
+        yield secrets, other

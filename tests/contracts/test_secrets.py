@@ -6,15 +6,19 @@ import asyncio
 import json
 import os
 import stat
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from interlock.backends.aws.secrets import CACHE_S
 from interlock.backends.local.secrets import FileSecrets
 from interlock.backends.memory.secrets import MemorySecrets
 from interlock.core.kernel.errors import StoreUnavailable
 from interlock.core.kernel.secrets import Secret, Secrets
+from tests.clocks import ManualClock
+from tests.contracts.on_aws import managed_secrets
 
 CANARY = "canary-Zx81Qw-do-not-print"
 
@@ -24,14 +28,20 @@ class Pair(NamedTuple):
 
     secrets: Secrets
     other: Secrets
+    notices_s: float = 0.0
+    """How much time passes until one sees what the other changed: some where reads are priced and remembered."""
 
 
-@pytest.fixture(params=["memory", "file"])
-def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Pair:
+@pytest.fixture(params=["memory", "file", pytest.param("secretsmanager", marks=pytest.mark.aws)])
+async def pair(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Pair]:
     if request.param == "memory":
         memory = MemorySecrets()
-        return Pair(memory, memory)
-    return Pair(FileSecrets(tmp_path / "data" / "secrets.json"), FileSecrets(tmp_path / "data" / "secrets.json"))
+        yield Pair(memory, memory)
+    elif request.param == "secretsmanager":
+        async with managed_secrets(request.getfixturevalue("aws"), clock) as (secrets, other):
+            yield Pair(secrets, other, notices_s=CACHE_S)
+    else:
+        yield Pair(FileSecrets(tmp_path / "data" / "secrets.json"), FileSecrets(tmp_path / "data" / "secrets.json"))
 
 
 @pytest.fixture
@@ -70,11 +80,12 @@ async def test_put_replaces_the_values_of_that_name_only(pair: Pair) -> None:
     assert await revealed(pair.secrets, "two") == ["c"]
 
 
-async def test_change_made_elsewhere_is_seen_after_values_were_read_before(pair: Pair) -> None:
+async def test_change_made_elsewhere_is_seen_after_values_were_read_before(pair: Pair, clock: ManualClock) -> None:
     await pair.secrets.put("signing", [Secret("same length 1")])
     assert await revealed(pair.secrets, "signing") == ["same length 1"]
     for number in range(2, 9):
         await pair.other.put("signing", [Secret(f"same length {number}")])
+        clock.advance(pair.notices_s)
         assert await revealed(pair.secrets, "signing") == [f"same length {number}"]
 
 

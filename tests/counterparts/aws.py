@@ -23,17 +23,36 @@ CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 START_S, STOP_S = 60.0, 10.0
 
 
+ON_TEST_TIME = """
+import pathlib, sys
+from ministack.services import sqs
+
+place = pathlib.Path(sys.argv.pop())
+
+class TestTime:
+    def time(self):
+        return int(place.read_text()) / 1000
+
+sqs.time = TestTime()
+from ministack.app import main
+main()
+"""
+"""Starts the emulator with queues whose time is what a file says, in milliseconds."""
+
+
 @contextmanager
-def running_aws(*services: str, waits: float = 1.0) -> Iterator[str]:
+def running_aws(*services: str, waits: float = 1.0, queue_time: Path | None = None) -> Iterator[str]:
     """Its endpoint. Skips the test when the emulator is not installed.
 
-    `waits`: which part of the waits and pauses of its workflows really passes; time-outs do in full.
+    `waits`: which part of the waits and pauses of its workflows really passes; time-outs do in full. With `queue_time` the
+    time of queues stands still at what that file says: only a test's clock moves it.
     """
     python = require("ministack")
+    how = ["-m", "ministack"] if queue_time is None else ["-c", ON_TEST_TIME, str(queue_time)]
     (port,) = free_ports(1)
     with TemporaryDirectory(prefix="interlock-aws-") as scratch, (Path(scratch) / "log").open("wb") as log:
         process = subprocess.Popen(
-            [str(python), "-m", "ministack"],
+            [str(python), *how],
             cwd=scratch,
             env={
                 "PATH": os.environ["PATH"],

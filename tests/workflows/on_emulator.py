@@ -12,7 +12,7 @@ from typing import Any
 
 from interlock.backends.aws.calls import Calls
 from interlock.backends.local.clock import SystemClock
-from tests.contracts.on_aws import new_token, sdk_client
+from tests.contracts.on_aws import aws_client, new_token
 from tests.counterparts.paths import require
 from tests.workflows import scripted
 
@@ -27,7 +27,7 @@ async def deployed(
     """State machines of these definitions (workflow -> text), and each step a function that answers from `scripts`."""
     tail = new_token()[:8]
     steps = {step for text in definitions.values() for step in steps_of(text)}
-    async with sdk_client("lambda", endpoint) as functions, sdk_client("stepfunctions", endpoint) as machines:
+    async with aws_client("lambda", endpoint) as functions, aws_client("stepfunctions", endpoint) as machines:
         code = _code()
         arns = {step: await _function(functions, f"{tail}-step_{step}", code, scripts) for step in sorted(steps)}
         made: dict[str, str] = {}

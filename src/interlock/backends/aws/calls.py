@@ -23,6 +23,9 @@ THROTTLED = frozenset(
         "RequestLimitExceeded",
         "Throttling",
         "SlowDown",
+        "RequestThrottled",
+        "OverLimit",
+        "TooManyRequestsException",
     }
 )
 """Nothing was written."""
@@ -39,10 +42,15 @@ KEYLESS = frozenset(
         "AccessDeniedException",
         "MissingAuthenticationTokenException",
         "IncompleteSignatureException",
+        "AccessDenied",
+        "AuthorizationError",
+        "InvalidClientTokenId",
+        "SignatureDoesNotMatch",
     }
 )
 """The credentials are not, or no longer, good for this."""
 MISSING = {"ResourceNotFoundException": "table or stream", "NoSuchBucket": "bucket"}
+"""What a service says when what Terraform makes is not there, and what that is. Some say the same of what we make ourselves."""
 TRANSPORT = frozenset(
     {"ReadTimeoutError", "ConnectionClosedError", "HTTPClientError", "ConnectionError", "IncompleteReadError"}
 )
@@ -88,9 +96,11 @@ class Calls:
         random: Callable[[], float],
         what: str = "DynamoDB",
         budget_s: float = BUDGET_S,
+        missing: Mapping[str, str] = MISSING,
     ) -> None:
-        """`random` gives numbers in [0, 1); `what` is the service, for people."""
+        """`random` gives numbers in [0, 1); `what` is the service, for people; what is not in `missing` is Refused."""
         self._client, self._clock, self._random, self._what, self._budget_s = client, clock, random, what, budget_s
+        self._missing = missing
 
     async def read(self, operation: str, **request: Any) -> Answer:
         """Raises Refused, StoreUnavailable, Invalid."""
@@ -146,8 +156,8 @@ class Calls:
         if code in KEYLESS:
             detail = f"{self._what} does not accept the credentials ({code}): renew them or widen the role"
             raise _useless(detail, after_unclear=after_unclear)
-        if code in MISSING:
-            detail = f"{self._what} has no such {MISSING[code]}: apply the Terraform, or check name and region"
+        if code in self._missing:
+            detail = f"{self._what} has no such {self._missing[code]}: apply the Terraform, or check name and region"
             raise _useless(detail, after_unclear=after_unclear)
         if code == "ValidationException":
             raise Invalid(error.response["Error"].get("Message", code))

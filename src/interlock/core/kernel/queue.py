@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from interlock.core.kernel.clock import Millis
 
 DELAY_MAX_S = 43_200
-"""Longest delay of one send; a longer wait is sent again when it comes back."""
+"""Longest delay of one send; a longer wait is sent again when it comes back. Some queues round up to whole seconds."""
 
 
 class QueueSpec(NamedTuple):
@@ -18,7 +18,7 @@ class QueueSpec(NamedTuple):
     lease_s: float
     """How long a worker has before the message goes to another."""
     attempts_max: int
-    """After so many receipts without an ack the message is a dead letter."""
+    """After so many receipts without an ack the message is a dead letter: when the last lease ends, or somebody next receives."""
 
 
 class QueueMessage(NamedTuple):
@@ -45,11 +45,14 @@ class QueueDepth(NamedTuple):
     leased: int
     dead: int
     oldest_ready_at: Millis | None
-    """Since when the message that waits longest could have been received; None when none is ready."""
+    """Since when the message that waits longest could have been received; None when none is ready, or nobody can tell."""
 
 
 class Queue(Protocol):
-    """At least once, in no promised order. Raises StoreUnavailable when it cannot be reached. An unknown name is a KeyError."""
+    """At least once, in no promised order; a receipt is good where it was given.
+
+    Raises StoreUnavailable when it cannot be reached. An unknown name is a KeyError.
+    """
 
     async def send(self, queue: str, body: bytes, *, delay_s: float = 0.0) -> str:
         """Durable when it returns; the message's id. Not receivable before `delay_s` (0 to DELAY_MAX_S, else Invalid)."""
@@ -60,14 +63,18 @@ class Queue(Protocol):
     async def ack(self, queue: str, receipt: str) -> bool:
         """Done: forget the message. False, and no effect, when the lease was lost to another receiver or it is gone.
 
-        A lease that has ended still counts until somebody else receives the message; the last one ends with it.
+        A lease that has ended still counts until somebody else receives the message, though a queue that cannot tell whether
+        somebody did answers False; the last one ends with it.
         """
 
     async def release(self, queue: str, receipt: str, *, delay_s: float = 0.0) -> bool:
-        """Not done: give the message back, receivable after `delay_s`; at `attempts_max` it becomes a dead letter."""
+        """Not done: give the message back, receivable after `delay_s`; at `attempts_max` it becomes a dead letter.
+
+        False, and no effect, when the lease was lost, or has ended and the queue cannot tell.
+        """
 
     async def depth(self, queue: str) -> QueueDepth:
-        """How much is waiting, leased and dead, now."""
+        """How much is waiting, leased and dead, now. Some queues count what was given back with a delay as leased."""
 
     async def dead_letters(self, queue: str, *, limit: int = 100, after: str = "") -> list[DeadLetter]:
         """Dead letters ordered by id, behind id `after`. Looking changes nothing."""
