@@ -18,6 +18,7 @@ from interlock.core.kernel.store import Store
 from tests.clocks import ManualClock
 from tests.contracts.on_aws import dynamo_stores
 from tests.counterparts.aws import running_aws
+from tests.counterparts.kafka import Broker, running_kafka
 
 
 class Storage(NamedTuple):
@@ -40,6 +41,13 @@ def aws() -> Iterator[str]:
     """The endpoint of an emulator that serves all tests of this process."""
     with running_aws("dynamodb", "dynamodbstreams", "s3") as endpoint:
         yield endpoint
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Broker]:
+    """A broker that serves all tests of this process."""
+    with running_kafka() as broker:
+        yield broker
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("dynamodb", marks=pytest.mark.aws)])

