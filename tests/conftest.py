@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.counterparts.aws import running_aws
+from tests.counterparts.kafka import Broker, running_kafka
 
 SERVICES = (
     *("dynamodb", "dynamodbstreams", "s3", "secretsmanager", "kms", "sqs"),
@@ -22,3 +24,19 @@ def aws() -> Iterator[str]:
     """The endpoint of an emulator."""
     with running_aws(*SERVICES, waits=WAITS) as endpoint:
         yield endpoint
+
+
+@pytest.fixture(scope="session")
+def sqs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The endpoint of an emulator whose queues' time is what the file says."""
+    time = tmp_path_factory.mktemp("sqs") / "time"
+    time.write_text("0")
+    with running_aws("sqs", queue_time=time) as endpoint:
+        yield endpoint, time
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Broker]:
+    """A broker that serves all tests of this process."""
+    with running_kafka() as broker:
+        yield broker

@@ -34,15 +34,6 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(scope="session")
-def sqs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The endpoint of an emulator whose queues' time is what the file says."""
-    time = tmp_path_factory.mktemp("sqs") / "time"
-    time.write_text("0")
-    with running_aws("sqs", queue_time=time) as endpoint:
-        yield endpoint, time
-
-
 @pytest.fixture(params=["memory", "sqlite", pytest.param("dynamodb", marks=pytest.mark.aws)])
 async def storage(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Storage]:
     if request.param == "memory":

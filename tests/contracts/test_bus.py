@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import NamedTuple, Protocol
@@ -18,6 +19,7 @@ from interlock.backends.sqlite.database import Database
 from interlock.core.kernel.bus import Bus, BusMessage, BusRecord, Subscription
 from interlock.core.kernel.clock import Millis
 from tests.clocks import ManualClock
+from tests.contracts.on_kafka import kafka_buses
 
 TOPIC, GROUP = "events", "webhooks"
 LEASE_S = 30.0
@@ -30,25 +32,50 @@ class PrunableBus(Bus, Protocol):
 class Buses(NamedTuple):
     """Two of them on the same topics, as two processes or two parts of one would have."""
 
+    bus: Bus
+    other: Bus
+    marks: int = 0
+    """Offsets in each partition that a publish takes beyond those of its messages: the end of a transaction has one."""
+
+
+class PrunableBuses(NamedTuple):
     bus: PrunableBus
     other: PrunableBus
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def buses(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Buses]:
-    if request.param == "memory":
+@asynccontextmanager
+async def local_buses(kind: str, folder: Path, clock: ManualClock) -> AsyncIterator[PrunableBuses]:
+    if kind == "memory":
         memory = MemoryBus(clock, member_lease_s=LEASE_S)
-        yield Buses(memory, memory)
+        yield PrunableBuses(memory, memory)
         return
-    databases = [Database.open(tmp_path / "b.db", schemas=[sqlite_bus.SCHEMA], clock=clock) for _ in range(2)]
-    yield Buses(*(SqliteBus(database, clock, member_lease_s=LEASE_S) for database in databases))
+    databases = [Database.open(folder / "b.db", schemas=[sqlite_bus.SCHEMA], clock=clock) for _ in range(2)]
+    yield PrunableBuses(*(SqliteBus(database, clock, member_lease_s=LEASE_S) for database in databases))
     for database in databases:
         await database.close()
 
 
+@pytest.fixture(params=["memory", "sqlite", pytest.param("kafka", marks=[pytest.mark.aws, pytest.mark.timeout(240)])])
+async def buses(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Buses]:
+    if request.param == "kafka":
+        broker = request.getfixturevalue("kafka")
+        async with kafka_buses(broker.bootstrap_servers, clock, member_lease_s=LEASE_S) as (one, two):
+            yield Buses(one, two, marks=1)
+    else:
+        async with local_buses(request.param, tmp_path, clock) as both:
+            yield Buses(*both)
+
+
 @pytest.fixture
-def bus(buses: Buses) -> PrunableBus:
+def bus(buses: Buses) -> Bus:
     return buses.bus
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def prunable(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[PrunableBuses]:
+    """Those that keep messages until they are told. A Kafka topic has a time of retention of its own."""
+    async with local_buses(request.param, tmp_path, clock) as both:
+        yield both
 
 
 def message(number: int, *, key: str = "pay_1") -> BusMessage:
@@ -135,11 +162,12 @@ async def test_partition_of_a_key_stays_the_same_over_releases(bus: Bus) -> None
     assert {record.message.key: record.partition for record in records} == {"pay_1": 2, "pay_2": 0, "ten_x": 4}
 
 
-async def test_offsets_of_a_partition_grow_by_one(bus: Bus) -> None:
-    await bus.publish(TOPIC, [message(number) for number in range(5)])
-    await bus.publish(TOPIC, [message(number) for number in range(5, 9)])
-    records = await drain(await join(bus))
-    assert [record.offset for record in records] == list(range(9))
+async def test_offsets_of_a_partition_grow_by_one(buses: Buses) -> None:
+    await buses.bus.publish(TOPIC, [message(number) for number in range(5)])
+    await buses.bus.publish(TOPIC, [message(number) for number in range(5, 9)])
+    records = await drain(await join(buses.bus))
+    second = 5 + buses.marks
+    assert [record.offset for record in records] == [*range(5), *range(second, second + 4)]
 
 
 async def test_publishing_nothing_changes_nothing(bus: Bus) -> None:
@@ -714,45 +742,47 @@ async def test_lag_counts_what_was_published_and_not_yet_committed(buses: Buses)
 # -- retention ----------------------------------------------------------------------------------------------------------
 
 
-async def test_prune_drops_what_every_group_has_committed_and_is_old_enough(buses: Buses, clock: ManualClock) -> None:
-    await buses.bus.publish(TOPIC, [message(number) for number in range(6)])
+async def test_prune_drops_what_every_group_has_committed_and_is_old_enough(
+    prunable: PrunableBuses, clock: ManualClock
+) -> None:
+    await prunable.bus.publish(TOPIC, [message(number) for number in range(6)])
     clock.advance(100)
     cut = clock.now()
-    await buses.bus.publish(TOPIC, [message(number) for number in range(6, 10)])
+    await prunable.bus.publish(TOPIC, [message(number) for number in range(6, 10)])
     for group in ("one", "two"):
-        await drain(await join(buses.bus, group=group))
-    assert await buses.bus.prune(before=cut) == 6
-    assert await buses.bus.prune(before=cut) == 0
-    late = await join(buses.other, group="late")
-    assert await buses.bus.lag(TOPIC, group="late") == 4
+        await drain(await join(prunable.bus, group=group))
+    assert await prunable.bus.prune(before=cut) == 6
+    assert await prunable.bus.prune(before=cut) == 0
+    late = await join(prunable.other, group="late")
+    assert await prunable.bus.lag(TOPIC, group="late") == 4
     assert ids(await drain(late)) == [f"evt_{number:06d}" for number in range(6, 10)]
 
 
-async def test_prune_keeps_what_one_group_has_not_committed(buses: Buses, clock: ManualClock) -> None:
-    await buses.bus.publish(TOPIC, [message(number) for number in range(6)])
-    await drain(await join(buses.bus, group="fast"))
-    slow = await join(buses.bus, group="slow")
+async def test_prune_keeps_what_one_group_has_not_committed(prunable: PrunableBuses, clock: ManualClock) -> None:
+    await prunable.bus.publish(TOPIC, [message(number) for number in range(6)])
+    await drain(await join(prunable.bus, group="fast"))
+    slow = await join(prunable.bus, group="slow")
     await slow.commit(await slow.receive(limit=2))
     clock.advance(100)
-    assert await buses.bus.prune(before=clock.now()) == 2
+    assert await prunable.bus.prune(before=clock.now()) == 2
     assert ids(await drain(slow)) == [f"evt_{number:06d}" for number in range(2, 6)]
 
 
-async def test_prune_keeps_a_topic_that_nobody_follows_yet(bus: PrunableBus, clock: ManualClock) -> None:
-    await bus.publish(TOPIC, spread(10))
+async def test_prune_keeps_a_topic_that_nobody_follows_yet(prunable: PrunableBuses, clock: ManualClock) -> None:
+    await prunable.bus.publish(TOPIC, spread(10))
     clock.advance(100)
-    assert await bus.prune(before=clock.now()) == 0
-    assert len(await drain(await join(bus))) == 10
+    assert await prunable.bus.prune(before=clock.now()) == 0
+    assert len(await drain(await join(prunable.bus))) == 10
 
 
-async def test_offsets_go_on_after_everything_was_pruned(buses: Buses, clock: ManualClock) -> None:
-    await buses.bus.publish(TOPIC, [message(number) for number in range(5)])
-    subscription = await join(buses.bus)
+async def test_offsets_go_on_after_everything_was_pruned(prunable: PrunableBuses, clock: ManualClock) -> None:
+    await prunable.bus.publish(TOPIC, [message(number) for number in range(5)])
+    subscription = await join(prunable.bus)
     await drain(subscription)
     clock.advance(100)
-    assert await buses.bus.prune(before=clock.now()) == 5
-    await buses.other.publish(TOPIC, [message(5)])
+    assert await prunable.bus.prune(before=clock.now()) == 5
+    await prunable.other.publish(TOPIC, [message(5)])
     records = await subscription.receive()
     assert [(record.offset, record.message.id) for record in records] == [(5, "evt_000005")]
     await subscription.commit(records)
-    assert await buses.bus.lag(TOPIC, group=GROUP) == 0
+    assert await prunable.bus.lag(TOPIC, group=GROUP) == 0

@@ -21,6 +21,7 @@ from threading import Lock
 
 from bench import environment
 from bench.comparators import postgres
+from tests.counterparts.kafka import install_kafka
 from tests.counterparts.oidc_provider import install_oidc_provider
 from tests.counterparts.paths import (
     CACHE,
@@ -133,6 +134,7 @@ STEPS: dict[str, Callable[[], None]] = {
     "localstripe": install_localstripe,
     "ministack": install_ministack,
     "lambda-runtime": install_lambda_runtime,
+    "kafka": install_kafka,
     "contracts": install_contracts,
     "standardwebhooks": install_standardwebhooks,
     "spectral": install_spectral,

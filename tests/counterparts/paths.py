@@ -36,6 +36,7 @@ STANDARDWEBHOOKS = Part("standardwebhooks", "1.1.1", "verifies our webhooks in J
 SPECTRAL = Part("spectral", "6.16.3-owasp-2.0.1", "a linter for our OpenAPI document, with OWASP's rules")
 MINISTACK = Part("ministack", "1.5.33", "an AWS emulator: DynamoDB and its streams, SQS and others")
 LAMBDA_RUNTIME = Part("awslambdaric", "4.2.2", "runs Lambda functions in Python under the AWS emulator")
+KAFKA = Part("kafka", "4.4.0", "an Apache Kafka broker")
 HLEDGER = Part("hledger", "debian", "checks exported journals")
 FAKETIME = Part("libfaketime", "debian", "steps the clock of running processes")
 
@@ -43,6 +44,7 @@ FILES = {
     "localstripe": LOCALSTRIPE.home / "bin" / "python",
     "ministack": MINISTACK.home / "bin" / "python",
     "lambda-runtime": LAMBDA_RUNTIME.home / "bin" / "python",
+    "kafka": KAFKA.home / "lib",
     "stripe-contract": CONTRACTS.home / "stripe.com.json",
     "adyen-contract": CONTRACTS.home / "CheckoutService-v71.json",
     "standardwebhooks": STANDARDWEBHOOKS.home / "node_modules" / "standardwebhooks",
@@ -71,6 +73,11 @@ def find(name: str) -> Path | None:
     path = FILES[name]
     parts = (LOCALSTRIPE, MINISTACK, LAMBDA_RUNTIME, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL)
     part = next(part for part in parts if part.home in path.parents)
+    part = next(
+        part
+        for part in (LOCALSTRIPE, MINISTACK, KAFKA, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL)
+        if part.home in path.parents
+    )
     return path if part.stamp.exists() and path.exists() else None
 
 
