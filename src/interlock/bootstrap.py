@@ -40,7 +40,7 @@ from interlock.core.kernel.clock import Clock
 from interlock.core.kernel.documents import Documents
 from interlock.core.kernel.feed import Feed
 from interlock.core.kernel.ids import Ids
-from interlock.core.kernel.queue import EndsLeases, Queue, QueueSpec
+from interlock.core.kernel.queue import EndsLeases, Queue, QueueSpec, TakesRecords
 from interlock.core.kernel.secrets import Secret, Secrets
 from interlock.core.kernel.store import DropsExpired, Store
 from interlock.core.kernel.workflows import RunsSteps, Workflows
@@ -103,6 +103,8 @@ class Storage(NamedTuple):
     leases: EndsLeases | None = None
     forwarding: Forwards | None = None
     """The bus, if it can point at events."""
+    records: TakesRecords | None = None
+    """The queue, if its messages may come to a function."""
 
     async def close(self) -> None:
         for close in self.closers:

@@ -109,19 +109,19 @@ class Function:
 
         self.run(work)
 
-    async def deliver(self, message: QueueMessage) -> None:
-        """A message of the webhooks queue. Raises NotDone: it comes again when it should."""
+    async def deliver(self, record: Mapping[str, Any]) -> None:
+        """A record of the webhooks queue. Raises NotDone: it comes again when it should."""
         from interlock.core.webhooks.delivering import deliver
         from interlock.core.webhooks.ports import QUEUE
 
-        await self._within(lambda platform: _settled(platform, QUEUE, message, deliver(platform.webhooks, message)))
+        await self._within(lambda p: _settled(p, QUEUE, record, lambda message: deliver(p.webhooks, message)))
 
-    async def take_notification(self, message: QueueMessage) -> None:
-        """A message of the notifications queue. Raises NotDone: it comes again when it should."""
+    async def take_notification(self, record: Mapping[str, Any]) -> None:
+        """A record of the notifications queue. Raises NotDone: it comes again when it should."""
         from interlock.core.notifications.handlers import handle
         from interlock.core.notifications.model import QUEUE
 
-        await self._within(lambda platform: _settled(platform, QUEUE, message, handle(platform.notifications, message)))
+        await self._within(lambda p: _settled(p, QUEUE, record, lambda message: handle(p.notifications, message)))
 
     def sweep(self, *, seconds: float) -> int:
         """Look at payments whose deadline has passed until there are none, or the time is over; how many it were."""
@@ -154,15 +154,22 @@ class NotDone(Exception):
     """A message that must come again."""
 
 
-async def _settled(platform: Platform, queue: str, message: QueueMessage, work: Awaitable[bool]) -> None:
+async def _settled(
+    platform: Platform, queue: str, record: Mapping[str, Any], handle: Callable[[QueueMessage], Awaitable[bool]]
+) -> None:
     """Whoever called forgets the message if this returns. Raises NotDone once it is known when the message comes again."""
     from interlock.entrypoints.worker import retry_s
 
+    storage = platform.storage
+    assert storage.records is not None  # the queue on AWS has them
+    message = await storage.records.take_record(queue, record)
+    if message is None:
+        raise NotDone("not to be handled now")
     done = False
     try:
-        done = await work
+        done = await handle(message)
     finally:
         if not done:
-            await platform.storage.queue.release(queue, message.receipt, delay_s=retry_s(message.attempts))
+            await storage.queue.release(queue, message.receipt, delay_s=retry_s(message.attempts))
     if not done:
         raise NotDone(message.id)

@@ -286,10 +286,9 @@ def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
             storage.queue, NOTIFICATIONS, lambda message: apply_notification(notifications, message)
         ),
         WEBHOOKS: QueueWorker(storage.queue, WEBHOOKS, lambda message: deliver(webhooks, message), at_once=64),
-        WORKFLOWS: QueueWorker(
-            storage.queue, WORKFLOWS, lambda message: platform.steps_here.carry_on(message, run_step)
-        ),
     }
+    if (runner := platform.steps_here) is not None:
+        queues[WORKFLOWS] = QueueWorker(storage.queue, WORKFLOWS, lambda message: runner.carry_on(message, run_step))
     return (
         Loop("relay", Relay(storage.store, storage.feed, storage.bus, forwarding=storage.forwarding).step),
         *(Loop(f"consumer.{group}", consumer.step, consumer.close) for group, consumer in consumers.items()),

@@ -4,7 +4,6 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.batch import AsyncBatchProcessor, EventType, async_process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from interlock.backends.aws.queue import message_of
 
 from interlock.entrypoints.functions import Function
 
@@ -13,7 +12,7 @@ processor = AsyncBatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_
 
 
 async def take(record: SQSRecord) -> None:
-    await function.deliver(message_of(record.raw_event))
+    await function.deliver(record.raw_event)
 
 
 def handle(event: dict[str, Any], context: Any) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from interlock.core.kernel.clock import Millis
 
@@ -88,3 +88,10 @@ class EndsLeases(Protocol):
 
     async def end_leases(self, queue: str) -> int:
         """Make whatever is leased receivable now, as if its lease were over; how many messages that were. Safe to repeat."""
+
+
+class TakesRecords(Protocol):
+    """An optional ability of a Queue whose messages may come to a function as records, received and deleted by who calls it."""
+
+    async def take_record(self, queue: str, record: Mapping[str, Any]) -> QueueMessage | None:
+        """The message in a record, leased. None: not to be handled now, and to be reported as failed."""

@@ -1,0 +1,133 @@
+"""Joins the storage of AWS, for the same platform: DynamoDB, Kafka, SQS, S3, DocumentDB, Secrets Manager, Step Functions.
+
+Nothing is asked of AWS before it is needed, but for two secrets: how to log in to Kafka and to DocumentDB.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from typing import Any, BinaryIO
+
+from interlock.backends.aws.blobs import S3Blobs
+from interlock.backends.aws.calls import Calls
+from interlock.backends.aws.clients import Clients
+from interlock.backends.aws.feed import StreamFeed
+from interlock.backends.aws.metrics import EmbeddedMetrics
+from interlock.backends.aws.parking import Parking
+from interlock.backends.aws.queue import NO_QUEUE, SqsQueue
+from interlock.backends.aws.secrets import SecretsManagerSecrets
+from interlock.backends.aws.step_functions import StepFunctionsWorkflows
+from interlock.backends.aws.store import DynamoStore
+from interlock.backends.kafka.bus import KafkaBus
+from interlock.backends.kafka.config import ApiKey, ClientCredentials, KafkaConfig
+from interlock.backends.local.clock import SystemClock
+from interlock.backends.local.ids import SystemIds
+from interlock.backends.mongo.documents import MongoDocuments
+from interlock.backends.telemetry import PlatformTelemetry
+from interlock.bootstrap import COLLECTIONS, QUEUES, Platform, Storage, open_platform
+from interlock.config import KafkaSettings, Settings
+from interlock.core.kernel.secrets import Secret, Secrets
+
+KAFKA_LOGIN = "kafka/login"
+"""Two values: key and secret, or client and secret."""
+DOCUMENTS_URI = "documents/uri"
+
+
+async def open_platform_on_aws(settings: Settings, *, log: BinaryIO | None = None) -> Platform:
+    """Raises ValueError for settings and secrets that are not there, StoreUnavailable if Secrets Manager cannot be reached."""
+    if settings.aws is None:
+        raise ValueError("aws: the settings do not say where the platform stands on AWS")
+    storage = await open_storage_on_aws(settings, log=log)
+    clients = Clients(settings.aws.region, endpoint=settings.aws.endpoint)
+    calls = Calls(clients.of("stepfunctions"), clock=storage.clock, random=random.random, what="Step Functions")
+    workflows = StepFunctionsWorkflows(calls, settings.aws.state_machines)
+    storage = storage._replace(closers=(*storage.closers, clients.close))
+    return await open_platform(settings, storage, issuer=settings.base_url, workflows=workflows, alone=False)
+
+
+async def open_storage_on_aws(settings: Settings, *, log: BinaryIO | None = None) -> Storage:
+    """What remembers and carries, on AWS. Raises as `open_platform_on_aws`."""
+    aws = settings.aws
+    if aws is None:
+        raise ValueError("aws: the settings do not say where the platform stands on AWS")
+    clock = SystemClock()
+    ids = SystemIds(clock)
+    telemetry = PlatformTelemetry(
+        stream=log,
+        level=settings.log_level,
+        sample_ratio=settings.trace_sample_ratio,
+        otlp_endpoint=settings.otlp_endpoint,
+        sink=EmbeddedMetrics(),
+    )
+    clients = Clients(aws.region, endpoint=aws.endpoint)
+
+    def calls(service: str, what: str, **more: Any) -> Calls:
+        return Calls(clients.of(service), clock=clock, random=random.random, what=what, **more)
+
+    secrets = SecretsManagerSecrets(
+        calls("secretsmanager", "Secrets Manager", missing={}),
+        clock=clock,
+        new_token=_token,
+        prefix=aws.secrets,
+        kms_key=aws.key,
+    )
+    bus = KafkaBus(await _kafka(aws.kafka, secrets), clock, new_token=_token)
+    documents = MongoDocuments(
+        await _needed(secrets, DOCUMENTS_URI), COLLECTIONS, database=aws.documents, ca_file=aws.documents_ca
+    )
+    queue = SqsQueue(calls("sqs", "SQS", missing=NO_QUEUE), QUEUES, base_url=aws.queues, clock=clock, ids=ids)
+    return Storage(
+        clock=clock,
+        ids=ids,
+        telemetry=telemetry,
+        closers=(bus.close, documents.close, clients.close),
+        store=DynamoStore(
+            calls("dynamodb", "DynamoDB"),
+            aws.table,
+            new_token=_token,
+            parking=Parking(clock.now) if aws.park else None,
+        ),
+        feed=StreamFeed(calls("dynamodbstreams", "DynamoDB Streams"), aws.stream, clock=clock),
+        bus=bus,
+        queue=queue,
+        documents=documents,
+        blobs=S3Blobs(calls("s3", "S3"), aws.bucket, new_token=_token),
+        secrets=secrets,
+        records=queue,
+    )
+
+
+async def _kafka(settings: KafkaSettings, secrets: Secrets) -> KafkaConfig:
+    login: ApiKey | ClientCredentials | None = None
+    if settings.login != "none":
+        name, secret = await _both(secrets, KAFKA_LOGIN)
+        login = ApiKey(name, secret)
+        if settings.login == "client_credentials":
+            login = ClientCredentials(
+                token_url=settings.token_url,
+                client_id=name,
+                client_secret=secret,
+                scope=settings.scope,
+                logical_cluster=settings.logical_cluster,
+                identity_pool=settings.identity_pool,
+            )
+    return KafkaConfig(settings.bootstrap_servers, login, prefix=settings.prefix)
+
+
+async def _needed(secrets: Secrets, name: str) -> Secret:
+    values = await secrets.get(name)
+    if not values:
+        raise ValueError(f"the secret {name} is not there: docs/operations/deploy.md says what it holds")
+    return values[0]
+
+
+async def _both(secrets: Secrets, name: str) -> tuple[str, Secret]:
+    values = await secrets.get(name)
+    if len(values) != 2:
+        raise ValueError(f"the secret {name} has not two values: docs/operations/deploy.md says what it holds")
+    return values[0].reveal(), values[1]
+
+
+def _token() -> str:
+    return uuid.uuid4().hex
