@@ -9,6 +9,7 @@ import pytest
 
 from tests.counterparts.aws import running_aws
 from tests.counterparts.kafka import Broker, running_kafka
+from tests.counterparts.mongo import Mongo, running_mongo
 
 SERVICES = (
     *("dynamodb", "dynamodbstreams", "s3", "secretsmanager", "kms", "sqs"),
@@ -40,3 +41,10 @@ def kafka() -> Iterator[Broker]:
     """A broker that serves all tests of this process."""
     with running_kafka() as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def mongo() -> Iterator[Mongo]:
+    """A server of documents for all tests of this process."""
+    with running_mongo() as server:
+        yield server

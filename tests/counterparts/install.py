@@ -29,6 +29,7 @@ from tests.counterparts.paths import (
     LAMBDA_RUNTIME,
     LOCALSTRIPE,
     MINISTACK,
+    MONGO,
     NODE,
     SPECTRAL,
     STANDARDWEBHOOKS,
@@ -60,6 +61,10 @@ def install_ministack() -> None:
 
 def install_lambda_runtime() -> None:
     _once(LAMBDA_RUNTIME, lambda home: _pip(home, f"awslambdaric=={LAMBDA_RUNTIME.version}"))
+
+
+def install_mongo() -> None:
+    _once(MONGO, lambda home: _pip(home, f"nx-27017=={MONGO.version}"))
 
 
 def install_contracts() -> None:
@@ -135,6 +140,7 @@ STEPS: dict[str, Callable[[], None]] = {
     "ministack": install_ministack,
     "lambda-runtime": install_lambda_runtime,
     "kafka": install_kafka,
+    "mongo": install_mongo,
     "contracts": install_contracts,
     "standardwebhooks": install_standardwebhooks,
     "spectral": install_spectral,

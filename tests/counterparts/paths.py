@@ -37,14 +37,18 @@ SPECTRAL = Part("spectral", "6.16.3-owasp-2.0.1", "a linter for our OpenAPI docu
 MINISTACK = Part("ministack", "1.5.33", "an AWS emulator: DynamoDB and its streams, SQS and others")
 LAMBDA_RUNTIME = Part("awslambdaric", "4.2.2", "runs Lambda functions in Python under the AWS emulator")
 KAFKA = Part("kafka", "4.4.0", "an Apache Kafka broker")
+MONGO = Part("nx-27017", "0.8.1", "a server that speaks the MongoDB protocol")
 HLEDGER = Part("hledger", "debian", "checks exported journals")
 FAKETIME = Part("libfaketime", "debian", "steps the clock of running processes")
+PARTS = (LOCALSTRIPE, MINISTACK, LAMBDA_RUNTIME, KAFKA, MONGO, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL)
+"""Those with a folder of their own in the cache."""
 
 FILES = {
     "localstripe": LOCALSTRIPE.home / "bin" / "python",
     "ministack": MINISTACK.home / "bin" / "python",
     "lambda-runtime": LAMBDA_RUNTIME.home / "bin" / "python",
     "kafka": KAFKA.home / "lib",
+    "mongo": MONGO.home / "bin" / "nx-27017",
     "stripe-contract": CONTRACTS.home / "stripe.com.json",
     "adyen-contract": CONTRACTS.home / "CheckoutService-v71.json",
     "standardwebhooks": STANDARDWEBHOOKS.home / "node_modules" / "standardwebhooks",
@@ -71,13 +75,7 @@ def find(name: str) -> Path | None:
 
         return Path(environment.python()) if environment.is_installed() and postgres.is_installed() else None
     path = FILES[name]
-    parts = (LOCALSTRIPE, MINISTACK, LAMBDA_RUNTIME, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL)
-    part = next(part for part in parts if part.home in path.parents)
-    part = next(
-        part
-        for part in (LOCALSTRIPE, MINISTACK, KAFKA, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL)
-        if part.home in path.parents
-    )
+    part = next(part for part in PARTS if part.home in path.parents)
     return path if part.stamp.exists() and path.exists() else None
 
 
