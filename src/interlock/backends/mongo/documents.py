@@ -1,7 +1,7 @@
 """The Documents port through the MongoDB protocol.
 
-A document is kept as `{_id, t: tenant, i: id, v: version, f: {field: value}, b: body}`, with values as text that says what they
-are, so that 1, true and "1" are three. An index for each field stands behind tenant and value, newest id first.
+A document is kept as `{_id, t: tenant, i: id, v: version, f: {field: value}, b: body}`, the body as the text it is, with values as text that says what they
+are, so that 1, true and "1" are three. An index for each field stands behind tenant and value, by id.
 
 A document is replaced on condition that its version is lower. Where nothing matches, the server tries to insert one and meets
 the `_id` that is there: either it is as new, or somebody has just written an older one, so those are asked about once more.
@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bson import Binary
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, ReplaceOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
@@ -112,9 +111,9 @@ class MongoDocuments:
             if collection in self._indexed:
                 return
             rows = self._rows(collection)
-            await rows.create_index([("t", ASCENDING), ("i", DESCENDING)])
+            await rows.create_index([("t", ASCENDING), ("i", ASCENDING)])
             for field in self._fields[collection]:
-                await rows.create_index([("t", ASCENDING), (f"f.{field}", ASCENDING), ("i", DESCENDING)])
+                await rows.create_index([("t", ASCENDING), (f"f.{field}", ASCENDING), ("i", ASCENDING)])
             self._indexed.add(collection)
 
     def _rows(self, collection: str) -> Any:
@@ -162,14 +161,14 @@ def _replacing(document: Document, *, upsert: bool = True) -> ReplaceOne[Any]:
         "i": document.id,
         "v": document.version,
         "f": {field: _value(value) for field, value in document.fields.items()},
-        "b": Binary(document.body),
+        "b": document.body.decode(),
     }
     return ReplaceOne({"_id": row["_id"], "v": {"$lt": document.version}}, row, upsert=upsert)
 
 
 def _document(row: Mapping[str, Any]) -> Document:
     fields = {field: _scalar(value) for field, value in row["f"].items()}
-    return Document(row["i"], row["t"], row["v"], fields, bytes(row["b"]))
+    return Document(row["i"], row["t"], row["v"], fields, row["b"].encode())
 
 
 def _id(tenant: str, document_id: str) -> str:
