@@ -137,6 +137,10 @@ class KafkaSubscription:
             self._closing = asyncio.create_task(self._leave())
         await asyncio.shield(self._closing)
 
+    def holds(self, record: BusRecord) -> bool:
+        """Whether a commit of it would count now: its partition has been this member's ever since, and it is not committed."""
+        return not self._closed and bool(self._holdings.behind([record]))
+
     @property
     def closed(self) -> bool:
         return self._closed

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, TopicMetadata
+from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from interlock.backends.kafka.config import KafkaConfig
@@ -52,7 +53,7 @@ def _await_visible(admin: AdminClient, names: list[str], timeout_s: float) -> No
     """A topic is made before every broker knows of it."""
     ends_at = time.monotonic() + timeout_s
     while True:
-        known = admin.list_topics(timeout=timeout_s).topics
+        known: dict[str, Any] = admin.list_topics(timeout=timeout_s).topics
         if all(name in known and _led(known[name]) for name in names):
             return
         if time.monotonic() > ends_at:
@@ -60,5 +61,5 @@ def _await_visible(admin: AdminClient, names: list[str], timeout_s: float) -> No
         time.sleep(0.05)
 
 
-def _led(topic: TopicMetadata) -> bool:
+def _led(topic: Any) -> bool:
     return bool(topic.partitions) and all(one.leader >= 0 for one in topic.partitions.values())
