@@ -82,13 +82,6 @@ BREAKAGES = (
         "one_id_in_two_workflows_is_two_executions",
     ),
     local(
-        "an answer is taken twice",
-        "found.job.id == job else None",
-        "True else None",
-        "answer_to_a_task_that_is_done_does_not_answer_the_next_one",
-        "run",
-    ),
-    local(
         "the token is not compared",
         "not hmac.compare_digest(job.nonce, nonce)",
         "not job.nonce",
