@@ -27,12 +27,14 @@ FIXED_NAMES = frozenset(
 
 OWN_NAMES = {
     "access": {"audit", "authentication", "callers", "claims", "credentials", "rates", "scopes", "signing_keys"},
-    "ledger": {"accounts", "export", "totals"},
+    "ledger": {"accounts", "archive", "export", "totals"},
     "notifications": set(),
     "payments": {
         *{"calls", "commits", "decisions", "disputes", "journals", "news", "operations", "outcomes"},
         *{"releases", "reversals", "sweeping", "timeline"},
+        *{"bulk_refunds", "recovering"},
     },
+    "reconciliation": set(),
     "routing": {"breaker"},
     "webhooks": {"delivering", "listing", "schedule", "signing", "subscriptions", "targets", "traffic"},
 }
@@ -72,12 +74,14 @@ CONTRACTS = {
     "Secrets": "test_secrets.py",
     "Clock": "test_clock.py",
     "Ids": "test_ids.py",
+    "Workflows": "test_workflows.py",
 }
 NOT_UNDER_CONTRACT = {
     "Subscription": "what a Bus gives out: its contract is in the Bus's",
     "Prunes": "an optional ability of a Bus, in the Bus's contract",
     "EndsLeases": "an optional ability of a Queue: tests/contracts/test_queue_leases.py",
     "Forwards": "an optional ability of a Bus: tests/contracts/test_forwarding.py",
+    "RunsSteps": "an optional ability of Workflows: tests/backends/asl",
     "DropsExpired": "an optional ability of a Store, in the Store's contract",
     "Telemetry": "one adapter, with tests of its own: tests/backends/telemetry",
     "Span": "what a Telemetry gives out",

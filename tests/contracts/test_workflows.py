@@ -58,6 +58,12 @@ TEXTS = {
     "greet": definition({"Greet": GREET}),
     "greet_too": definition({"Greet": GREET}),
     "ask": definition({"Ask": ASK}),
+    "ask_two": definition(
+        {
+            "Ask": {name: value for name, value in ASK.items() if name != "End"} | {"Next": "AskMore"},
+            "AskMore": ASK | {"TimeoutSeconds": 20},
+        }
+    ),
     "say": definition({"Say": {"Type": "Pass", "Next": "SayMore"}, "SayMore": {"Type": "Pass", "End": True}}),
     "refuse": definition({"Begin": {"Type": "Pass", "Next": "Refuse"}, "Refuse": REFUSE}),
 }
@@ -209,6 +215,27 @@ async def test_first_answer_counts_and_one_given_again_changes_nothing(pair: Pai
     assert await pair.other.signal_failed(token, error="Late") is False
     assert (done.status, done.output) == (Status.SUCCEEDED, {"by": "bob"})
     assert await pair.workflows.describe(execution) == done
+
+
+async def test_answer_to_a_task_that_is_done_does_not_answer_the_next_one(pair: Pair) -> None:
+    script(pair.runner.scripts, "a", {})
+    execution = await pair.workflows.start("ask_two", {}, id="a")
+    first = (await asked(pair.runner, execution, "ask"))["token"]
+    assert await pair.workflows.signal(first, 1) is True
+    while len(tokens := all_asked(pair.runner.scripts, "a", "ask")) < 2 or tokens[1] is None:
+        await pair.runner.pause()
+    assert await pair.workflows.signal(first, 2) is False
+    assert (await pair.workflows.describe(execution)).status is Status.RUNNING
+    assert await pair.other.signal(tokens[1]["token"], 3) is True
+    assert (await finished(pair.runner, execution)).output == 3
+
+
+async def test_token_with_one_character_changed_is_nobodys(pair: Pair) -> None:
+    execution, token = await asking(pair)
+    for n in range(max(0, len(token) - 40), len(token) - 8):
+        changed = token[:n] + ("A" if token[n] != "A" else "B") + token[n + 1 :]
+        assert await pair.workflows.signal(changed, {}) is False
+    assert (await pair.workflows.describe(execution)).status is Status.RUNNING
 
 
 async def test_failure_is_told_with_its_name_and_cause(pair: Pair) -> None:

@@ -1,13 +1,13 @@
-"""Small definitions, and one turn after another without a store or a queue."""
+"""Small definitions, and one advance after another without a store or a queue."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+from interlock.backends.asl.advance import Advance
 from interlock.backends.asl.definition import Definition, read_definition
 from interlock.backends.asl.run import Job, Run
-from interlock.backends.asl.turn import Turn
 from interlock.core.kernel.workflows import Happening, Json
 
 NOW = 1_800_000_000_000
@@ -39,12 +39,12 @@ class Played:
         self.now, self.chance = NOW, chance
         self.history: list[Happening] = []
         self._nonces = 0
-        self.last = self._turn()
+        self.last = self._advance()
         self.last.begin(input)
         self._end(self.last)
 
-    def _turn(self) -> Turn:
-        return Turn(
+    def _advance(self) -> Advance:
+        return Advance(
             self.definition.machine, self.run, now=self.now, random=lambda: self.chance, new_nonce=self._new_nonce
         )
 
@@ -52,27 +52,27 @@ class Played:
         self._nonces += 1
         return f"{self._nonces:08d}"
 
-    def _end(self, turn: Turn) -> None:
-        self.last = turn
-        self.history += turn.happenings
+    def _end(self, advance: Advance) -> None:
+        self.last = advance
+        self.history += advance.happenings
 
     def answer(self, output: Json, at: str = "0") -> None:
-        turn = self._turn()
-        turn.answer(at, output)
-        self._end(turn)
+        advance = self._advance()
+        advance.answer(at, output)
+        self._end(advance)
 
     def fail(self, error: str, cause: str = "", at: str = "0") -> None:
-        turn = self._turn()
-        turn.fail(at, error, cause)
-        self._end(turn)
+        advance = self._advance()
+        advance.fail(at, error, cause)
+        self._end(advance)
 
     def ring(self, at: str = "0") -> float:
         """Go on when the branch's moment has come; how many seconds that took."""
         waited_ms = self.job(at).due - self.now
         self.now += waited_ms
-        turn = self._turn()
-        turn.ring(at)
-        self._end(turn)
+        advance = self._advance()
+        advance.ring(at)
+        self._end(advance)
         return waited_ms / 1000
 
     def job(self, at: str = "0") -> Job:
@@ -81,7 +81,7 @@ class Played:
         return job
 
     def payload(self, at: str = "0") -> Json:
-        return self._turn().payload_of(at)
+        return self._advance().payload_of(at)
 
     @property
     def branches(self) -> list[str]:

@@ -75,13 +75,13 @@ class Dying:
             return inner
 
         async def call(*args: Any, **given: Any) -> Any:
-            await self._life.others_turn()
+            await self._life.others_go_first()
             self._life.tick()
             fault = self._life.fault(name)
             if fault is not None and fault != "unknown, done":
                 raise {"unavailable": StoreUnavailable(name), "unknown": OutcomeUnknown(name)}[fault]
             result = await inner(*args, **given)
-            await self._life.others_turn()
+            await self._life.others_go_first()
             self._life.tick()
             if fault is not None:
                 raise OutcomeUnknown(name)
@@ -96,7 +96,7 @@ class Life:
         self.faults: list[str] = []
         self.dice = random.Random(1)
 
-    async def others_turn(self) -> None:
+    async def others_go_first(self) -> None:
         """Between two awaits anybody may run."""
         for _ in range(self.dice.randrange(3)):
             await asyncio.sleep(0)

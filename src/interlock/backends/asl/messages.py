@@ -18,8 +18,8 @@ class Note(msgspec.Struct, frozen=True):
     execution: str
     branch: str
     job: str
-    turn: int
-    """Of the execution's turns the one that made the job: until it is written, nobody can know the job."""
+    advance: int
+    """Of the execution's advances the one that made the job: until it is written, nobody can know the job."""
     runs_step: bool
     """Else the job's moment has come."""
 

@@ -21,8 +21,8 @@ class JobKind(StrEnum):
     RETRY = "retry"
     """The pause before another try."""
     WAIT = "wait"
-    TURN = "turn"
-    """Its turn: enough has been done in one go."""
+    MORE = "more"
+    """For nothing: enough has been done in one go."""
     ITEMS = "items"
     """The branches of a Map's items."""
 
@@ -31,7 +31,7 @@ class Job(msgspec.Struct, omit_defaults=True):
     """What a branch waits for."""
 
     id: str
-    """Whoever comes with the answer names it, so that a late answer meets no later job. No two tries of a turn share one, so
+    """Whoever comes with the answer names it, so that a late answer meets no later job. No two tries of an advance share one, so
     that what a try which was not written has sent for finds nobody waiting."""
     kind: JobKind
     due: Millis = 0
@@ -72,7 +72,7 @@ class Run(msgspec.Struct, omit_defaults=True):
     error: str | None = None
     cause: str | None = None
     ended_at: Millis | None = None
-    turns: int = 0
+    advances: int = 0
     happenings: int = 0
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
 """The Workflows port on one machine: executions in the Store, their work and their moments in the Queue.
 
-Each turn is written under the version it was read at, so of two workers one advances an execution. What a turn asks for is
-sent before the turn is written: a message too many finds a job that nobody waits for, a message too few would be work lost. So
+Each advance is written under the version it was read at, so of two workers one advances an execution. What an advance asks for is
+sent before the advance is written: a message too many finds a job that nobody waits for, a message too few would be work lost. So
 a worker that is killed anywhere loses nothing, and a step is run once or more, and answered once.
 """
 
@@ -13,12 +13,12 @@ from contextlib import suppress
 
 import msgspec
 
+from interlock.backends.asl.advance import Advance, Errand
 from interlock.backends.asl.definition import Definition, read_definition
 from interlock.backends.asl.filling import TOO_LARGE
 from interlock.backends.asl.messages import QUEUE, Note, decode_note, encode_note
 from interlock.backends.asl.run import Run, decode_happening, decode_run, encode_happening, encode_run
 from interlock.backends.asl.tokens import parse_token
-from interlock.backends.asl.turn import Errand, Turn
 from interlock.core.kernel.clock import SECOND, Clock, Millis
 from interlock.core.kernel.errors import (
     Conflict,
@@ -43,12 +43,12 @@ from interlock.core.kernel.workflows import (
     encode_payload,
 )
 
-TURN_TRIES_MAX = 30
-"""How often a turn that lost a race is worked out anew."""
+ADVANCE_TRIES_MAX = 30
+"""How often an advance that lost a race is worked out anew."""
 LOOKS, LOOK_AGAIN_S = 5, 0.02
-"""At an execution whose turn may be being written at this moment."""
+"""At an execution whose advance may be being written at this moment."""
 
-Change = Callable[[Turn], None]
+Change = Callable[[Advance], None]
 
 
 class LocalWorkflows:
@@ -79,10 +79,10 @@ class LocalWorkflows:
         if known is None:
             await self._keep(definition)
             run = Run(workflow, id, definition.digest, self._clock.now())
-            turn = self._turn(definition, run)
-            turn.begin(msgspec.json.decode(encoded))
+            advance = self._advance_of(definition, run)
+            advance.begin(msgspec.json.decode(encoded))
             try:
-                await self._write(turn, ABSENT, [Put(_key(execution, "input"), encoded)])
+                await self._write(advance, ABSENT, [Put(_key(execution, "input"), encoded)])
                 return execution
             except (WriteConflict, OutcomeUnknown):
                 known = await self._store.get(_key(execution, "input"))
@@ -94,11 +94,11 @@ class LocalWorkflows:
 
     async def signal(self, token: str, output: Json) -> bool:
         value = msgspec.json.decode(encode_payload(output))
-        return await self._signalled(token, lambda turn, branch: turn.answer(branch, value))
+        return await self._signalled(token, lambda advance, branch: advance.answer(branch, value))
 
     async def signal_failed(self, token: str, *, error: str, cause: str = "") -> bool:
         check_error(error, cause)
-        return await self._signalled(token, lambda turn, branch: turn.fail(branch, error, cause))
+        return await self._signalled(token, lambda advance, branch: advance.fail(branch, error, cause))
 
     async def describe(self, execution: str) -> Execution:
         run, _ = await self._load(execution)
@@ -140,7 +140,7 @@ class LocalWorkflows:
         elif job.due > self._clock.now():
             await self._send(found, Errand(note.branch, note.job, False, job.due))
         else:
-            await self._advance(note, lambda turn: turn.ring(note.branch))
+            await self._advance(note, lambda advance: advance.ring(note.branch))
         return True
 
     # -- the worker's part ----------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ class LocalWorkflows:
         for _ in range(LOOKS):
             try:
                 found, _ = await self._load(note.execution)
-                if found.turns >= note.turn or found.status is not Status.RUNNING:
+                if found.advances >= note.advance or found.status is not Status.RUNNING:
                     return found
             except NotFound:
                 pass
@@ -158,31 +158,31 @@ class LocalWorkflows:
         return None
 
     async def _run_step(self, found: Run, note: Note, run: RunStep) -> None:
-        turn = self._turn(await self._definition(found), found)
-        state = turn.state_of(note.branch)
+        advance = self._advance_of(await self._definition(found), found)
+        state = advance.state_of(note.branch)
         try:
-            output = await run(state.step, turn.payload_of(note.branch))
+            output = await run(state.step, advance.payload_of(note.branch))
         except Exception as error:  # whatever a step raises is its answer, and the definition says what follows
             name, cause = type(error).__name__, _cause_of(error)
             if not isinstance(error, InterlockError):
                 self._telemetry.error("workflow.step_crashed", name=state.step, error=name)
-            await self._advance(note, lambda turn: turn.fail(note.branch, name, cause))
+            await self._advance(note, lambda advance: advance.fail(note.branch, name, cause))
             return
         if not state.waits_for_token:
-            await self._advance(note, lambda turn: turn.answer(note.branch, output))
+            await self._advance(note, lambda advance: advance.answer(note.branch, output))
 
     async def _advance(self, note: Note, change: Change, nonce: str | None = None) -> bool:
-        """Work out and write one turn on the newest state; False, and nothing, if nobody waits for the job any more."""
+        """Work out and write one advance on the newest state; False, and nothing, if nobody waits for the job any more."""
         unclear = False
-        for _ in range(TURN_TRIES_MAX):
+        for _ in range(ADVANCE_TRIES_MAX):
             run, version = await self._load(note.execution)
             job = run.job(note.branch, note.job)
             if job is None or (nonce is not None and not hmac.compare_digest(job.nonce, nonce)):
                 return unclear  # what nobody could tell of is there, and was most likely ours
-            turn = self._turn(await self._definition(run), run)
-            change(turn)
+            advance = self._advance_of(await self._definition(run), run)
+            change(advance)
             try:
-                await self._write(turn, version)
+                await self._write(advance, version)
                 return True
             except WriteConflict:
                 continue
@@ -190,40 +190,40 @@ class LocalWorkflows:
                 unclear = True
         raise Unavailable("the execution is changing too fast")
 
-    async def _signalled(self, token: str, change: Callable[[Turn, str], None]) -> bool:
+    async def _signalled(self, token: str, change: Callable[[Advance, str], None]) -> bool:
         found = parse_token(token)
         if found is None or not found.nonce:
             return False
         note = Note(found.execution, found.branch, found.job, 0, False)
         try:
-            return await self._advance(note, lambda turn: change(turn, note.branch), found.nonce)
+            return await self._advance(note, lambda advance: change(advance, note.branch), found.nonce)
         except NotFound:
             return False
 
     # -- what is kept and sent ------------------------------------------------------------------------------------------
 
-    def _turn(self, definition: Definition, run: Run) -> Turn:
-        return Turn(definition.machine, run, now=self._clock.now(), random=self._random, new_nonce=self._new_nonce)
+    def _advance_of(self, definition: Definition, run: Run) -> Advance:
+        return Advance(definition.machine, run, now=self._clock.now(), random=self._random, new_nonce=self._new_nonce)
 
-    async def _write(self, turn: Turn, version: int, more: Sequence[Put] = ()) -> None:
-        run = turn.run
+    async def _write(self, advance: Advance, version: int, more: Sequence[Put] = ()) -> None:
+        run = advance.run
         encoded = encode_run(run)
         if len(encoded) > VALUE_BYTES_MAX:
-            turn.give_up(TOO_LARGE, f"the execution has {len(encoded)} bytes; {VALUE_BYTES_MAX} is the most")
+            advance.give_up(TOO_LARGE, f"the execution has {len(encoded)} bytes; {VALUE_BYTES_MAX} is the most")
             encoded = encode_run(run)
-        for errand in turn.errands:
+        for errand in advance.errands:
             await self._send(run, errand)
-        first = run.happenings - len(turn.happenings)
+        first = run.happenings - len(advance.happenings)
         told = [
             Put(_key(run.id, f"happening/{first + n:06d}"), encode_happening(one))
-            for n, one in enumerate(turn.happenings)
+            for n, one in enumerate(advance.happenings)
         ]
         await self._store.commit([Put(_key(run.id, "run"), encoded, version), *more, *told])
         if run.status is Status.FAILED:
             self._telemetry.error("workflow.failed", name=run.id, error=run.error)
 
     async def _send(self, run: Run, errand: Errand) -> None:
-        body = encode_note(Note(run.id, errand.branch, errand.job, run.turns, errand.runs_step))
+        body = encode_note(Note(run.id, errand.branch, errand.job, run.advances, errand.runs_step))
         wait_ms: Millis = max(0, errand.due - self._clock.now())
         await self._queue.send(QUEUE, body, delay_s=min(wait_ms / SECOND, DELAY_MAX_S))
 

@@ -1,9 +1,9 @@
-"""What follows from what, one turn after another: no store, no queue, no time but the test's."""
+"""What follows from what, one advance after another: no store, no queue, no time but the test's."""
 
 import pytest
 
+from interlock.backends.asl.advance import HAPPENINGS_AT_ONCE
 from interlock.backends.asl.run import JobKind, encode_run
-from interlock.backends.asl.turn import HAPPENINGS_AT_ONCE
 from interlock.core.kernel.workflows import PAYLOAD_BYTES_MAX, Happening, Status, What
 from tests.backends.asl.machines import NOW, Played, task
 
@@ -192,7 +192,7 @@ def test_wait_for_a_time_that_is_over_is_due_at_once():
 
 def test_endless_loop_takes_its_turns_and_is_ended():
     played = Played({"A": {"Type": "Pass", "Next": "A"}})
-    assert played.job().kind is JobKind.TURN
+    assert played.job().kind is JobKind.MORE
     assert len(played.last.happenings) <= HAPPENINGS_AT_ONCE + 2
     while played.run.status is Status.RUNNING:
         played.ring()

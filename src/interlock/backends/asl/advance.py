@@ -1,4 +1,4 @@
-"""One turn of an execution: from what has come to what must be done next. Pure: it is committed, or thrown away.
+"""One advance of an execution: from what has come to what must be done next. Pure: it is committed, or thrown away.
 
 Source: https://states-language.net/spec.html#errors (checked 2026-11-27)
 """
@@ -32,7 +32,7 @@ from interlock.core.kernel.errors import Invalid
 from interlock.core.kernel.workflows import Happening, Json, Status, What, encode_payload
 
 HAPPENINGS_AT_ONCE = 18
-"""Of one turn, so that it fits into one commit."""
+"""Of one advance, so that it fits into one commit."""
 STATES_AT_ONCE = 200
 HAPPENINGS_MAX = 25_000
 ITEMS_AT_ONCE_MAX = 40
@@ -47,7 +47,7 @@ class Errand(NamedTuple):
     due: Millis
 
 
-class Turn:
+class Advance:
     """Changes `run`, which is the caller's own copy. Then `errands` and `happenings` say what came of it."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Turn:
         self._machine, self._now, self._random, self._new_nonce = machine, now, random, new_nonce
         self._ready: list[str] = []
         self._jobs, self._tag = 0, new_nonce()[:8]
-        run.turns += 1
+        run.advances += 1
 
     # -- what may come --------------------------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Turn:
             if at not in self.run.branches:
                 continue  # its Map has failed
             if states >= STATES_AT_ONCE or len(self.happenings) >= HAPPENINGS_AT_ONCE:
-                self._wait_for(at, JobKind.TURN, due=self._now)
+                self._wait_for(at, JobKind.MORE, due=self._now)
                 continue
             states += 1
             self._step(at)
@@ -330,7 +330,7 @@ class Turn:
 
     def _wait_for(self, at: str, kind: JobKind, *, due: Millis = 0, beats: bool = False) -> Job:
         self._jobs += 1
-        id = f"{self.run.turns}.{self._jobs}.{self._tag}"
+        id = f"{self.run.advances}.{self._jobs}.{self._tag}"
         nonce = self._new_nonce() if kind is JobKind.TOKEN else ""
         job = self.run.branches[at].job = Job(id, kind, due, nonce, beats)
         if kind is not JobKind.ITEMS:
