@@ -79,4 +79,4 @@ def _check_context(context: Mapping[str, str]) -> None:
 
 
 def _foreign() -> Invalid:
-    return Invalid("not sealed under this key and context", code="vault_foreign")
+    return Invalid("not sealed under this key and context")
