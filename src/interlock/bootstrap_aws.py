@@ -16,7 +16,7 @@ from interlock.backends.aws.feed import StreamFeed
 from interlock.backends.aws.metrics import EmbeddedMetrics
 from interlock.backends.aws.parking import Parking
 from interlock.backends.aws.queue import NO_QUEUE, SqsQueue
-from interlock.backends.aws.secrets import SecretsManagerSecrets
+from interlock.backends.aws.secrets import AwsSecrets
 from interlock.backends.aws.step_functions import StepFunctionsWorkflows
 from interlock.backends.aws.store import DynamoStore
 from interlock.backends.kafka.bus import KafkaBus
@@ -65,7 +65,7 @@ async def open_storage_on_aws(settings: Settings, *, log: BinaryIO | None = None
     def calls(service: str, what: str, **more: Any) -> Calls:
         return Calls(clients.of(service), clock=clock, random=random.random, what=what, **more)
 
-    secrets = SecretsManagerSecrets(
+    secrets = AwsSecrets(
         calls("secretsmanager", "Secrets Manager", missing={}),
         clock=clock,
         new_token=_token,

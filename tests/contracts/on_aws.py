@@ -18,7 +18,7 @@ from interlock.backends.aws.calls import Calls
 from interlock.backends.aws.feed import StreamFeed
 from interlock.backends.aws.parking import Parking
 from interlock.backends.aws.queue import NO_QUEUE, SqsQueue
-from interlock.backends.aws.secrets import SecretsManagerSecrets
+from interlock.backends.aws.secrets import AwsSecrets
 from interlock.backends.aws.sqs_messages import DEAD_SUFFIX, dead_definition
 from interlock.backends.aws.sqs_messages import definition as queue_definition
 from interlock.backends.aws.store import DynamoStore
@@ -182,13 +182,9 @@ async def sqs_queues(
 
 
 @asynccontextmanager
-async def managed_secrets(
-    endpoint: str, clock: ManualClock
-) -> AsyncIterator[tuple[SecretsManagerSecrets, SecretsManagerSecrets]]:
+async def managed_secrets(endpoint: str, clock: ManualClock) -> AsyncIterator[tuple[AwsSecrets, AwsSecrets]]:
     async with aws_client("secretsmanager", endpoint) as client:
         calls = Calls(client, clock=clock, random=random.random, what="Secrets Manager", missing={})
         prefix = f"{new_token()}/"
-        secrets, other = (
-            SecretsManagerSecrets(calls, clock=clock, new_token=new_token, prefix=prefix) for _ in range(2)
-        )
+        secrets, other = (AwsSecrets(calls, clock=clock, new_token=new_token, prefix=prefix) for _ in range(2))
         yield secrets, other

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from interlock.backends.aws.secrets import CACHE_S, NAME_MOST, PART_MOST, PARTS_MOST, SecretsManagerSecrets
+from interlock.backends.aws.secrets import CACHE_S, NAME_MOST, PART_MOST, PARTS_MOST, AwsSecrets
 from interlock.core.kernel.errors import Invalid, StoreUnavailable
 from interlock.core.kernel.secrets import Secret
 from tests.clocks import ManualClock
@@ -25,23 +25,23 @@ async def pair(aws: str, clock: ManualClock) -> AsyncIterator[Pair]:
 
 
 @pytest.fixture
-def secrets(pair: Pair) -> SecretsManagerSecrets:
-    assert isinstance(pair.secrets, SecretsManagerSecrets)
+def secrets(pair: Pair) -> AwsSecrets:
+    assert isinstance(pair.secrets, AwsSecrets)
     return pair.secrets
 
 
-async def raw(secrets: SecretsManagerSecrets, operation: str, **request: Any) -> Any:
+async def raw(secrets: AwsSecrets, operation: str, **request: Any) -> Any:
     """A call behind the adapter's back."""
     return await secrets._calls.write(operation, **request)
 
 
-async def ids(secrets: SecretsManagerSecrets) -> list[str]:
+async def ids(secrets: AwsSecrets) -> list[str]:
     listed = await raw(secrets, "list_secrets", MaxResults=100)
     names = [one["Name"] for one in listed["SecretList"] if one["Name"].startswith(secrets._prefix)]
     return sorted(name.removeprefix(secrets._prefix) for name in names)
 
 
-async def test_every_name_has_a_secret_of_its_own_in_the_alphabet_of_aws(secrets: SecretsManagerSecrets) -> None:
+async def test_every_name_has_a_secret_of_its_own_in_the_alphabet_of_aws(secrets: AwsSecrets) -> None:
     names = ["a b", "a=20b", "a=b", "a%b", "é", "e", "a/b", "a-b", "signing-abcdef", "=part", "A"]
     for name in names:
         await secrets.put(name, [Secret(name)])
@@ -51,7 +51,7 @@ async def test_every_name_has_a_secret_of_its_own_in_the_alphabet_of_aws(secrets
 
 
 @pytest.mark.parametrize("name", ["", "x" * (NAME_MOST + 1), "é" * 70])
-async def test_name_that_is_empty_or_too_long_is_invalid(secrets: SecretsManagerSecrets, name: str) -> None:
+async def test_name_that_is_empty_or_too_long_is_invalid(secrets: AwsSecrets, name: str) -> None:
     with pytest.raises(Invalid):
         await secrets.get(name)
     with pytest.raises(Invalid):
@@ -59,7 +59,7 @@ async def test_name_that_is_empty_or_too_long_is_invalid(secrets: SecretsManager
 
 
 async def test_long_values_stand_in_parts_which_go_when_they_are_replaced(pair: Pair, clock: ManualClock) -> None:
-    assert isinstance(pair.secrets, SecretsManagerSecrets)
+    assert isinstance(pair.secrets, AwsSecrets)
     await pair.secrets.put("long", LONG)
     assert len(await ids(pair.secrets)) == 4
     await pair.secrets.put("long", [*LONG, *LONG])
@@ -70,14 +70,14 @@ async def test_long_values_stand_in_parts_which_go_when_they_are_replaced(pair: 
     assert await revealed(pair.secrets, "long") == ["short"]
 
 
-async def test_values_of_more_than_all_parts_are_invalid_and_the_old_ones_stay(secrets: SecretsManagerSecrets) -> None:
+async def test_values_of_more_than_all_parts_are_invalid_and_the_old_ones_stay(secrets: AwsSecrets) -> None:
     await secrets.put("one", [Secret("old")])
     with pytest.raises(Invalid):
         await secrets.put("one", [Secret("x" * PART_MOST * PARTS_MOST)])
     assert await revealed(secrets, "one") == ["old"]
 
 
-async def test_secret_scheduled_for_deletion_is_none_until_it_is_put_again(secrets: SecretsManagerSecrets) -> None:
+async def test_secret_scheduled_for_deletion_is_none_until_it_is_put_again(secrets: AwsSecrets) -> None:
     await secrets.put("one", [Secret("old")])
     await raw(secrets, "delete_secret", SecretId=f"{secrets._prefix}one", RecoveryWindowInDays=7)
     assert await secrets.get("one") == []
@@ -96,9 +96,7 @@ async def test_values_are_remembered_for_a_minute_and_no_longer(pair: Pair, cloc
 
 
 @pytest.mark.parametrize("text", [CANARY, f'"{CANARY}"', f'{{"user": "{CANARY}"}}', f'{{"{CANARY}', f'["{CANARY}", 1]'])
-async def test_secret_written_by_hand_in_another_form_is_refused_and_not_quoted(
-    secrets: SecretsManagerSecrets, text: str
-) -> None:
+async def test_secret_written_by_hand_in_another_form_is_refused_and_not_quoted(secrets: AwsSecrets, text: str) -> None:
     await raw(secrets, "create_secret", Name=f"{secrets._prefix}one", SecretString=text)
     with pytest.raises(StoreUnavailable, match="JSON list") as refused:
         await secrets.get("one")

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from interlock.backends.aws.calls import Calls
-from interlock.backends.aws.secrets import CACHED_MOST, PART_MOST, SecretsManagerSecrets
+from interlock.backends.aws.secrets import CACHED_MOST, PART_MOST, AwsSecrets
 from interlock.core.kernel.errors import OutcomeUnknown, StoreUnavailable
 from interlock.core.kernel.secrets import Secret
 from tests.backends.aws.stub import HurriedClock, ScriptedClient, refusal
@@ -19,10 +19,10 @@ ABSENT, TAKEN = refusal("ResourceNotFoundException"), refusal("ResourceExistsExc
 CANARY = "canary-Zx81Qw-do-not-print"
 
 
-def secrets_of(client: ScriptedClient, clock: ManualClock | None = None) -> SecretsManagerSecrets:
+def secrets_of(client: ScriptedClient, clock: ManualClock | None = None) -> AwsSecrets:
     clock, tokens = clock or HurriedClock(), iter(f"token-{number}" for number in range(1, 100))
     calls = Calls(client, clock=clock, random=lambda: 0.5, what="Secrets Manager", missing={})
-    return SecretsManagerSecrets(calls, clock=clock, new_token=lambda: next(tokens), kms_key="alias/interlock")
+    return AwsSecrets(calls, clock=clock, new_token=lambda: next(tokens), kms_key="alias/interlock")
 
 
 def text(*values: str) -> dict[str, str]:

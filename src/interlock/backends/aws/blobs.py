@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NamedTuple
 
 from interlock.backends.aws.calls import Calls, Refused
 from interlock.core.kernel.blobs import Blobs, check_key
+from interlock.core.kernel.clock import Clock
 from interlock.core.kernel.errors import StoreUnavailable
 
 PAGE_MOST = 1_000
@@ -14,16 +16,42 @@ TAKEN = "PreconditionFailed"
 ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 
 
+class ObjectLock(NamedTuple):
+    """That nobody deletes or replaces what was put, for so long; the bucket must have been made with object lock."""
+
+    days: int
+    clock: Clock
+    mode: Literal["COMPLIANCE", "GOVERNANCE"] = "COMPLIANCE"
+    """COMPLIANCE: nobody at all, the account's owner included. GOVERNANCE: but who has a permission for it."""
+
+    def request(self) -> dict[str, Any]:
+        until = datetime.fromtimestamp(self.clock.now() // 1_000, UTC) + timedelta(days=self.days)
+        return {"ObjectLockMode": self.mode, "ObjectLockRetainUntilDate": until}
+
+
 class S3Blobs:
-    def __init__(self, calls: Calls, bucket: str, *, new_token: Callable[[], str], prefix: str = "") -> None:
-        """`prefix` ends with a slash, or is empty. `new_token` gives each put an id, which it leaves with the object."""
-        self._calls, self._bucket, self._new_token, self._prefix = calls, bucket, new_token, prefix
+    def __init__(
+        self,
+        calls: Calls,
+        bucket: str,
+        *,
+        new_token: Callable[[], str],
+        prefix: str = "",
+        lock: ObjectLock | None = None,
+    ) -> None:
+        """`prefix` ends with a slash, or is empty. `new_token` gives each put an id, which it leaves with the object.
+
+        With a `lock`, as archives have, everything put is kept.
+        """
+        self._calls, self._bucket, self._new_token, self._prefix, self._lock = calls, bucket, new_token, prefix, lock
 
     async def put(self, key: str, content: bytes) -> bool:
         check_key(key)
         token = self._new_token()
         place = {"Bucket": self._bucket, "Key": f"{self._prefix}{key}"}
         request = place | {"Body": content, "Metadata": {"put": token}, "IfNoneMatch": "*"}
+        if self._lock is not None:
+            request |= self._lock.request()
         try:
             await self._calls.write("put_object", **request)
         except Refused as refused:

@@ -36,7 +36,7 @@ class _Kept(NamedTuple):
     values: list[Secret]
 
 
-class SecretsManagerSecrets:
+class AwsSecrets:
     def __init__(
         self,
         calls: Calls,
@@ -58,7 +58,7 @@ class SecretsManagerSecrets:
         self._cached: dict[str, _Kept] = {}
 
     def __repr__(self) -> str:
-        return f"SecretsManagerSecrets({self._prefix!r})"
+        return f"AwsSecrets({self._prefix!r})"
 
     async def get(self, name: str) -> list[Secret]:
         kept = self._cached.get(name)
@@ -193,5 +193,5 @@ def _unavailable(refused: Refused) -> StoreUnavailable:
     return StoreUnavailable(f"Secrets Manager refused: {refused.code}")
 
 
-_port: type[Secrets] = SecretsManagerSecrets
+_port: type[Secrets] = AwsSecrets
 """Held against its port here until a bootstrap joins them."""

@@ -65,7 +65,7 @@ class KmsVaultKey:
         try:
             cipher, nonce = AESGCM(bytes(key["Plaintext"])), sealed[wrapped_end:nonce_end]
             return cipher.decrypt(nonce, sealed[nonce_end:], sealed[:wrapped_end] + _canonical(context))
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:  # ValueError: KMS opened something, but no data key
             raise _foreign() from error
 
 
@@ -79,4 +79,4 @@ def _check_context(context: Mapping[str, str]) -> None:
 
 
 def _foreign() -> Invalid:
-    return Invalid("not sealed under this key and context", code="vault_foreign")
+    return Invalid("not sealed under this key and context")
