@@ -153,7 +153,12 @@ def settings() -> str:
         "Every fault is reported at once, with exit status 2.\n",
         _fields("Settings"),
     ]
-    for name, title in (("ProviderSettings", "One of `providers`"), ("IssuerSettings", "`external_issuer`")):
+    for name, title in (
+        ("ProviderSettings", "One of `providers`"),
+        ("IssuerSettings", "`external_issuer`"),
+        ("AwsSettings", "`aws`"),
+        ("KafkaSettings", "`aws.kafka`"),
+    ):
         parts += [f"## {title}\n", _fields(name)]
     return "\n".join(parts)
 

@@ -65,6 +65,7 @@ from interlock.providers.stripe import StripeProvider
 
 if TYPE_CHECKING:
     from interlock.backends.asl.workflows import LocalWorkflows
+    from interlock.backends.aws.parking import Reminders
     from interlock.backends.tokens.signatures import JoseTokens
 
 DATABASE_FILE = "interlock.db"
@@ -103,6 +104,8 @@ class Storage(NamedTuple):
     leases: EndsLeases | None = None
     forwarding: Forwards | None = None
     """The bus, if it can point at events."""
+    reminders: Reminders | None = None
+    """Of what the store has parked, where it parks anything."""
     records: TakesRecords | None = None
     """The queue, if its messages may come to a function."""
 

@@ -14,8 +14,9 @@ from interlock.backends.aws.calls import Calls
 from interlock.backends.aws.clients import Clients
 from interlock.backends.aws.feed import StreamFeed
 from interlock.backends.aws.metrics import EmbeddedMetrics
-from interlock.backends.aws.parking import Parking
+from interlock.backends.aws.parking import Parking, Reminders
 from interlock.backends.aws.queue import NO_QUEUE, SqsQueue
+from interlock.backends.aws.schedules import OneTimeSchedules
 from interlock.backends.aws.secrets import AwsSecrets
 from interlock.backends.aws.step_functions import StepFunctionsWorkflows
 from interlock.backends.aws.store import DynamoStore
@@ -77,23 +78,30 @@ async def open_storage_on_aws(settings: Settings, *, log: BinaryIO | None = None
         await _needed(secrets, DOCUMENTS_URI), COLLECTIONS, database=aws.documents, ca_file=aws.documents_ca
     )
     queue = SqsQueue(calls("sqs", "SQS", missing=NO_QUEUE), QUEUES, base_url=aws.queues, clock=clock, ids=ids)
+    store = DynamoStore(
+        calls("dynamodb", "DynamoDB"), aws.table, new_token=_token, parking=Parking(clock.now) if aws.park else None
+    )
+    schedules = OneTimeSchedules(
+        calls("scheduler", "EventBridge Scheduler", missing={}),
+        group=aws.schedules,
+        target_arn=aws.schedules_target,
+        role_arn=aws.schedules_role,
+        clock=clock,
+        new_token=_token,
+    )
     return Storage(
         clock=clock,
         ids=ids,
         telemetry=telemetry,
         closers=(bus.close, documents.close, clients.close),
-        store=DynamoStore(
-            calls("dynamodb", "DynamoDB"),
-            aws.table,
-            new_token=_token,
-            parking=Parking(clock.now) if aws.park else None,
-        ),
+        store=store,
         feed=StreamFeed(calls("dynamodbstreams", "DynamoDB Streams"), aws.stream, clock=clock),
         bus=bus,
         queue=queue,
         documents=documents,
         blobs=S3Blobs(calls("s3", "S3"), aws.bucket, new_token=_token),
         secrets=secrets,
+        reminders=Reminders(schedules, store) if aws.schedules else None,
         records=queue,
     )
 

@@ -257,4 +257,6 @@ def _contradictions(settings: Settings) -> list[str]:
             f"attempt_deadline_s: {settings.attempt_deadline_s:g} is less than {CALLS_LONG} times"
             f" the longest total_timeout_s ({longest:g})"
         )
+    if settings.aws is not None and settings.aws.park and not settings.aws.schedules:
+        faults.append("aws.park: needs aws.schedules, or nobody would bring back what is parked")
     return faults

@@ -89,6 +89,24 @@ class Function:
         if events:
             self.run(lambda platform: publish(platform.storage.bus, events))
 
+    def remind(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Of the store's stream: set schedules for what it has parked."""
+
+        async def work(platform: Platform) -> None:
+            if platform.storage.reminders is not None:
+                await platform.storage.reminders.remind(records)
+
+        self.run(work)
+
+    def wake(self, said: Mapping[str, Any]) -> bool:
+        """Such a schedule's time has come: whether what was parked is back."""
+
+        async def work(platform: Platform) -> bool:
+            reminders = platform.storage.reminders
+            return reminders is not None and await reminders.wake(said)
+
+        return self.run(work)
+
     def put_aside(self, what: str, unreadable: Mapping[str, bytes]) -> None:
         """Keep, by name, what nobody here can read: it must hold up nothing, and must not be lost."""
 

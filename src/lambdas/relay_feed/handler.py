@@ -1,4 +1,7 @@
-"""The table's stream -> the bus. What cannot be published comes again, in order; what cannot be read is put aside."""
+"""The table's stream -> the bus, and schedules for what is parked.
+
+What cannot be read is put aside; all else comes again, in order, until it is done.
+"""
 
 from typing import Any
 
@@ -12,3 +15,4 @@ def handle(event: dict[str, Any], context: Any) -> None:
     events, unreadable = read_records(event["Records"])
     function.put_aside("feed", unreadable)
     function.publish(events)
+    function.remind(event["Records"])

@@ -1,4 +1,4 @@
-"""Every minute: payments whose deadline has passed are looked up, finished or released."""
+"""Every minute: payments whose deadline has passed are looked up, finished or released. Schedules say what is due again."""
 
 from typing import Any
 
@@ -9,5 +9,7 @@ SECONDS = 50.0
 function = Function()
 
 
-def handle(event: dict[str, Any], context: Any) -> dict[str, int]:
+def handle(event: dict[str, Any], context: Any) -> dict[str, int | bool]:
+    if "parked" in event:
+        return {"woken": function.wake(event)}
     return {"swept": function.sweep(seconds=SECONDS)}

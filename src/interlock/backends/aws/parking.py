@@ -7,12 +7,18 @@ A parked place is on the table's stream like any change: whoever follows the str
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import re
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
 
 from interlock.backends.aws.calls import Answer, Calls, Refused
+from interlock.backends.aws.schedules import OneTimeSchedules
 from interlock.backends.aws.table import Row, index_keys
 from interlock.core.kernel.clock import HOUR, Millis
+from interlock.core.kernel.errors import Invalid
 
 INDEX = "due"
 """Its places begin with an instant of fourteen digits."""
@@ -20,6 +26,7 @@ INSTANT_DIGITS = 14
 FAR: Millis = 6 * HOUR
 EARLY: Millis = HOUR
 """So long before its time a place is back in its index."""
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 class Parked(NamedTuple):
@@ -35,7 +42,37 @@ class Parked(NamedTuple):
     @property
     def name(self) -> str:
         """Of the schedule: one for each row."""
-        return self.pk.partition("/")[2]
+        plain = f"{self.pk}.{self.sk}".replace("/", "-").rstrip("~")
+        return plain if _NAME.fullmatch(plain) else sha256(plain.encode()).hexdigest()
+
+
+class Wakes(Protocol):
+    """The store that parked them."""
+
+    async def wake(self, found: Parked) -> bool: ...
+
+
+class Reminders:
+    """Sets a schedule for each parked place that the stream tells of, and has the place back when the schedule says so."""
+
+    def __init__(self, schedules: OneTimeSchedules, store: Wakes) -> None:
+        self._schedules, self._store = schedules, store
+
+    async def remind(self, records: Sequence[Answer]) -> int:
+        """Of a stream's records, also as a function is given them; how many. May be repeated. Raises StoreUnavailable."""
+        latest = {found.name: found for record in records if (found := parked_in(record)) is not None}
+        for found in latest.values():
+            body = msgspec.json.encode({"parked": found._asdict()})
+            await self._schedules.set(found.name, at=found.at, body=body.decode())
+        return len(latest)
+
+    async def wake(self, said: Mapping[str, Any]) -> bool:
+        """What such a schedule said. May be repeated. Raises Invalid, StoreUnavailable, OutcomeUnknown."""
+        try:
+            found = msgspec.convert(said["parked"], Parked)
+        except (KeyError, msgspec.ValidationError) as error:
+            raise Invalid("not what a schedule of a parked place says") from error
+        return await self._store.wake(found)
 
 
 class Parking:

@@ -1,7 +1,7 @@
 """The Documents port through the MongoDB protocol.
 
-A document is kept as `{_id, t: tenant, i: id, v: version, f: {field: value}, b: body}`, the body as the text it is, with values as text that says what they
-are, so that 1, true and "1" are three. An index for each field stands behind tenant and value, by id.
+A document is kept as `{_id, t: tenant, i: id, v: version, f: {field: value}, b: body}`: the body as the text it is, values as text
+that says what they are, so that 1, true and "1" are three. An index for each field stands behind tenant and value, by id.
 
 A document is replaced on condition that its version is lower. Where nothing matches, the server tries to insert one and meets
 the `_id` that is there: either it is as new, or somebody has just written an older one, so those are asked about once more.
