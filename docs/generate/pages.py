@@ -167,9 +167,14 @@ def _fields(class_name: str) -> str:
     said = notes(config, class_name)
     rows = []
     for field in msgspec.structs.fields(getattr(config, class_name)):
-        default = "required" if field.required else f"`{msgspec.json.encode(field.default).decode()}`"
+        default = "required" if field.required else f"`{_default(field)}`"
         rows.append((f"`{field.name}`", default, _limits(field.type), said.get(field.name, "")))
     return _table(("Name", "Default", "Values", "Meaning"), rows)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    made = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+    return msgspec.json.encode(made).decode()
 
 
 def _limits(kind: Any) -> str:

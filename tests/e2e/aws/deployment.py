@@ -1,0 +1,223 @@
+"""Deploys the platform to the emulator: the same archives, function descriptions, definitions and queues that Terraform deploys.
+
+What differs from an account is said here and nowhere else: functions run under the machine's Python with the layer beside them, and
+the event source mapping of Kafka, which the emulator lacks, is a thread (`mapping.py`).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import botocore.session
+import yaml
+from botocore.config import Config
+
+from interlock.backends.aws.sqs_messages import DEAD_SUFFIX, dead_definition, definition
+from interlock.backends.aws.table import definition as table_definition
+from interlock.bootstrap import QUEUES
+from interlock.bootstrap_aws import DOCUMENTS_URI
+from interlock.core.kernel.secrets import Secret
+from tests.counterparts.aws import CREDENTIALS, REGION
+from tests.counterparts.paths import require
+from tests.e2e.aws.packages import Packages
+
+ROOT = Path(__file__).parents[3]
+ACCOUNT = "000000000000"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/interlock"
+TABLE, BUCKET, SCHEDULES = "interlock", "interlock-files", "interlock"
+PREFIX = "interlock-"
+SECRETS = "interlock/"
+
+
+class Deployed(NamedTuple):
+    """What was made, by the names the platform knows."""
+
+    endpoint: str
+    api: str
+    """Where the API answers."""
+    environment: dict[str, str]
+    """Of every function: the platform's settings."""
+    machines: dict[str, str]
+    alarms: str
+    """ARN of the topic."""
+
+
+class Deployment:
+    def __init__(self, endpoint: str, packages: Packages) -> None:
+        self._endpoint, self._packages = endpoint, packages
+        self._session = botocore.session.get_session()
+
+    def client(self, service: str) -> Any:
+        return self._session.create_client(
+            service,
+            region_name=REGION,
+            endpoint_url=self._endpoint,
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=90),
+            **CREDENTIALS,
+        )
+
+    def deploy(
+        self, *, kafka: str, documents: Secret, providers: list[dict[str, Any]], credentials: Mapping[str, str]
+    ) -> Deployed:
+        """`credentials`: secret's name -> value, of the providers."""
+        table = self.client("dynamodb").create_table(**table_definition(TABLE))["TableDescription"]
+        self.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        queues = self._queues()
+        alarms = self.client("sns").create_topic(Name=f"{PREFIX}alarms")["TopicArn"]
+        self.client("scheduler").create_schedule_group(Name=SCHEDULES)
+        for name, value in {DOCUMENTS_URI: documents.reveal(), **credentials}.items():
+            self.client("secretsmanager").create_secret(Name=f"{SECRETS}{name}", SecretString=json.dumps([value]))
+        machines = {
+            path.name.removesuffix(".asl.json"): path.read_text() for path in (ROOT / "workflows").glob("*.asl.json")
+        }
+        arns = {name: f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{PREFIX}{name}" for name in machines}
+        api = self.client("apigatewayv2").create_api(Name="interlock", ProtocolType="HTTP")["ApiId"]
+        base = f"{self._endpoint}/_aws/execute-api/{api}/$default"
+        aws = {
+            "region": REGION,
+            "kafka": {"bootstrap_servers": kafka},
+            "table": TABLE,
+            "stream": table["LatestStreamArn"],
+            "queues": f"{self._endpoint}/{ACCOUNT}/{PREFIX}",
+            "bucket": BUCKET,
+            "secrets": SECRETS,
+            "state_machines": arns,
+            "alarms": alarms,
+            "schedules": SCHEDULES,
+            "schedules_target": _function_arn("sweep"),
+            "schedules_role": ROLE,
+            "park": True,
+            "endpoint": self._endpoint,
+        }
+        environment = {
+            "INTERLOCK_AWS": json.dumps(aws),
+            "INTERLOCK_PROVIDERS": json.dumps(providers),
+            "INTERLOCK_BASE_URL": "https://api.interlock.example",
+            "INTERLOCK_WEBHOOK_ALLOW_LOOPBACK": "true",
+            "POWERTOOLS_SERVICE_NAME": "interlock",
+        }
+        for name in self._packages.functions:
+            self._function(name, environment)
+        for name, text in machines.items():
+            self.client("stepfunctions").create_state_machine(
+                name=f"{PREFIX}{name}", roleArn=ROLE, definition=_filled(text, self._packages.functions)
+            )
+        for name in self._packages.functions:
+            self._trigger(name, api, stream=table["LatestStreamArn"], queues=queues)
+        self.client("apigatewayv2").create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
+        return Deployed(self._endpoint, base, environment, arns, alarms)
+
+    def _queues(self) -> dict[str, str]:
+        """Name -> ARN."""
+        sqs, found = self.client("sqs"), {}
+        for spec in QUEUES:
+            name = f"{PREFIX}{spec.name}"
+            dead = sqs.create_queue(QueueName=f"{name}{DEAD_SUFFIX}", Attributes=dead_definition())["QueueUrl"]
+            dead_arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+            url = sqs.create_queue(QueueName=name, Attributes=definition(spec, dead_arn=dead_arn))["QueueUrl"]
+            found[spec.name] = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
+                "QueueArn"
+            ]
+        return found
+
+    def _function(self, name: str, environment: Mapping[str, str]) -> None:
+        described = description(name)
+        self.client("lambda").create_function(
+            FunctionName=f"{PREFIX}{name}",
+            Runtime="provided.al2023",
+            Role=ROLE,
+            Handler="handler.handle",
+            Code={"ZipFile": _with_bootstrap(self._packages.archive(name), self._packages.layer)},
+            MemorySize=described["memory_mb"],
+            Timeout=described["timeout_s"],
+            Environment={"Variables": dict(environment)},
+        )
+
+    def _trigger(self, name: str, api: str, *, stream: str, queues: Mapping[str, str]) -> None:
+        ((kind, how),) = description(name)["trigger"].items()
+        match kind:
+            case "http":
+                self._routes(name, api, how)
+            case "stream":
+                self.client("lambda").create_event_source_mapping(
+                    FunctionName=f"{PREFIX}{name}",
+                    EventSourceArn=stream,
+                    StartingPosition="TRIM_HORIZON",
+                    BatchSize=how["batch"],
+                )
+            case "queue":
+                self.client("lambda").create_event_source_mapping(
+                    FunctionName=f"{PREFIX}{name}",
+                    EventSourceArn=queues[how["name"]],
+                    BatchSize=how["batch"],
+                    FunctionResponseTypes=["ReportBatchItemFailures"],
+                )
+            case "schedule":
+                self.client("events").put_rule(Name=f"{PREFIX}{name}", ScheduleExpression=how["every"])
+                self.client("events").put_targets(
+                    Rule=f"{PREFIX}{name}", Targets=[{"Id": name, "Arn": _function_arn(name)}]
+                )
+
+    def _routes(self, name: str, api: str, how: Mapping[str, Any]) -> None:
+        gateway = self.client("apigatewayv2")
+        integration = gateway.create_integration(
+            ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=_function_arn(name), PayloadFormatVersion="2.0"
+        )["IntegrationId"]
+        for route in how.get("open", ()):
+            gateway.create_route(ApiId=api, RouteKey=route, Target=f"integrations/{integration}")
+        if not how.get("routes"):
+            return
+        authorizer = gateway.create_authorizer(
+            ApiId=api,
+            Name="caller",
+            AuthorizerType="REQUEST",
+            AuthorizerUri=f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/{_function_arn('authorizer')}/invocations",
+            AuthorizerPayloadFormatVersion="2.0",
+            EnableSimpleResponses=True,
+            IdentitySource=["$request.header.Authorization"],
+        )["AuthorizerId"]
+        for route in how["routes"]:
+            gateway.create_route(
+                ApiId=api,
+                RouteKey=route,
+                Target=f"integrations/{integration}",
+                AuthorizationType="CUSTOM",
+                AuthorizerId=authorizer,
+            )
+
+
+def description(name: str) -> dict[str, Any]:
+    """A function's `function.yaml`."""
+    found: dict[str, Any] = yaml.safe_load((ROOT / "src/lambdas" / name / "function.yaml").read_text())
+    return found
+
+
+def _function_arn(name: str) -> str:
+    return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{PREFIX}{name}"
+
+
+def _filled(text: str, functions: list[str]) -> str:
+    """As Terraform's templatefile fills it."""
+    for name in functions:
+        text = text.replace(f"${{{name}}}", _function_arn(name))
+    return text
+
+
+def _with_bootstrap(archive: Path, layer: Path) -> bytes:
+    """The runtime names an exception by its class, as the service's own does; the emulator's own does not."""
+    python = require("lambda-runtime")
+    bootstrap = (
+        f'#!/bin/sh\ncd "$LAMBDA_TASK_ROOT"\nexport PYTHONPATH="$LAMBDA_TASK_ROOT:{layer}"\n'
+        f'exec "{python}" -m awslambdaric "$_HANDLER"\n'
+    )
+    packed = io.BytesIO(archive.read_bytes())
+    with zipfile.ZipFile(packed, "a") as whole:
+        executable = zipfile.ZipInfo("bootstrap")
+        executable.external_attr = 0o755 << 16
+        whole.writestr(executable, bootstrap)
+    return packed.getvalue()
