@@ -112,6 +112,19 @@ class Deployment:
         self.client("apigatewayv2").create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
         return Deployed(self._endpoint, base, environment, arns, alarms)
 
+    def log(self, function: str) -> list[str]:
+        """What a function wrote, line by line."""
+        logs, group = self.client("logs"), f"/aws/lambda/{PREFIX}{function}"
+        try:
+            streams = logs.describe_log_streams(logGroupName=group)["logStreams"]
+        except logs.exceptions.ResourceNotFoundException:
+            return []
+        return [
+            event["message"]
+            for stream in streams
+            for event in logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
+        ]
+
     def _queues(self) -> dict[str, str]:
         """Name -> ARN."""
         sqs, found = self.client("sqs"), {}

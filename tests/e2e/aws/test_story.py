@@ -1,5 +1,5 @@
-"""The whole story on AWS, as far as it can be had without an account: deployed to an emulator, with a real Kafka broker, a server that
-speaks the MongoDB protocol, the simulated provider as a process, and a merchant who listens."""
+"""The whole story on AWS, as far as it can be had without an account: deployed to an emulator, with a real Kafka broker, a server
+that speaks the MongoDB protocol, the simulated provider as a process, and a merchant who listens."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from interlock.bootstrap import Platform
 from interlock.bootstrap_aws import open_platform_on_aws
 from interlock.config import Settings
 from interlock.core.access.commands import CreateClient
-from interlock.core.access.handlers import create_client
+from interlock.core.access.handlers import create_client, ensure_signing_key
 from interlock.core.access.scopes import SCOPES
 from interlock.core.kernel.bus import BusRecord, event_in
 from interlock.core.ledger.verification import verify
@@ -102,8 +103,11 @@ class Api:
         self._base, self._token = base, ""
 
     def log_in(self, client: str, secret: str) -> None:
-        form = f"grant_type=client_credentials&client_id={client}&client_secret={secret}".encode()
-        answer = self._ask("POST", "/oauth/token", form, {"content-type": "application/x-www-form-urlencoded"})
+        headers = {
+            "content-type": "application/x-www-form-urlencoded",
+            "authorization": f"Basic {b64encode(f'{client}:{secret}'.encode()).decode()}",
+        }
+        answer = self._ask("POST", "/oauth/token", b"grant_type=client_credentials", headers)
         assert answer[0] == 200, answer
         self._token = answer[1]["access_token"]
 
@@ -125,7 +129,7 @@ class Api:
                 return error.code, text
 
 
-async def until(found: Callable[[], Any]) -> Any:
+async def until(found: Callable[[], Any], explain: Callable[[], Any] = str) -> Any:
     """What a look finds at last. Looks may be coroutines."""
     ends = time.monotonic() + PATIENCE_S
     while True:
@@ -133,12 +137,13 @@ async def until(found: Callable[[], Any]) -> Any:
         seen = await seen if asyncio.iscoroutine(seen) else seen
         if seen:
             return seen
-        assert time.monotonic() < ends, "it never came"
+        assert time.monotonic() < ends, f"it never came: {explain()}"
         await asyncio.sleep(0.25)
 
 
 async def test_a_payment_goes_through_everything(stage: Stage, platform: Platform) -> None:
     api = Api(stage.deployed.api)
+    await ensure_signing_key(platform.access)
     made = await create_client(platform.access, CreateClient(TENANT, "the story's shop", tuple(SCOPES)), actor="story")
     assert made.secret is not None
 
