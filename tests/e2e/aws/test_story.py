@@ -48,6 +48,10 @@ class Stage(NamedTuple):
     merchant: Merchant
     kafka: str
 
+    def logs(self, *functions: str) -> str:
+        """What they wrote last, for people who wonder."""
+        return "\n".join(line for name in functions for line in [f"-- {name}", *self.deployment.log(name)[-8:]])
+
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
@@ -175,11 +179,10 @@ async def test_a_payment_goes_through_everything(stage: Stage, platform: Platfor
 
     await until(published)
     await subscription.close()
+    told = ["payment.created", "payment.succeeded"]
     await until(
-        lambda: (
-            [kind for kind, of in stage.merchant.heard if of == payment["id"]]
-            == ["payment.created", "payment.succeeded"]
-        )
+        lambda: [kind for kind, of in stage.merchant.heard if of == payment["id"]] == told,
+        lambda: f"{stage.merchant.heard} {stage.logs('on_payment_event', 'deliver_webhook')[-2500:]}",
     )
     await until(
         lambda: [one["id"] for one in api.ask("GET", "/v1/payments?status=succeeded")[1]["data"]] == [payment["id"]]
