@@ -45,6 +45,8 @@ class KafkaBus:
         self._schema = schema
         self._publisher = Publisher(config, new_token=new_token)
         self._standings = Standings(config)
+        self._known: set[str] = set()
+        """Topics that were there when they were first published to."""
         self._subscriptions: list[KafkaSubscription] = []
 
     async def publish(self, topic: str, messages: Sequence[BusMessage]) -> None:
@@ -55,6 +57,10 @@ class KafkaBus:
         # Whatever is wrong with a message shows here, before anything is published.
         encoded = [encode(one, source=self._config.source, schema=schema, prefix=prefix) for one in messages]
         if encoded:
+            if name not in self._known:
+                # Asked once, because the library would look for a topic that is not there until its time is up.
+                await self._standings.partitions(name)
+                self._known.add(name)
             await self._publisher.publish(name, encoded)
 
     async def subscribe(self, topic: str, *, group: str, member: str) -> KafkaSubscription:
@@ -102,18 +108,23 @@ class KafkaSubscription:
         self._membership.start()
 
     async def receive(self, *, limit: int = 100, wait_s: float = 0.0) -> list[BusRecord]:
+        """As the port says. Raises StoreUnavailable if this member cannot go on: close it and subscribe anew."""
         deadline = self._clock.monotonic() + wait_s
         self._membership.waiting += 1
         try:
             while not self._closed and not self._membership.replaced:
                 self._membership.renew()
                 self._news.clear()
+                if self._has_failed():
+                    break
                 if records := self._holdings.take(limit):
                     return records
                 left_s = deadline - self._clock.monotonic()
                 if left_s <= 0:
                     break
                 await self._wait(left_s)
+            if self._has_failed():
+                raise StoreUnavailable("the client library failed this member: close it and subscribe anew")
             return []
         finally:
             self._membership.renew()
@@ -152,6 +163,10 @@ class KafkaSubscription:
         """Whether everything before those offsets was read, or as much as is read ahead."""
         held = self._holdings.all()
         return all(h.giving_up or h.full or (h.reading and h.read >= ends.get(h.partition, 0)) for h in held)
+
+    def _has_failed(self) -> bool:
+        ended = not (self._membership.is_alive and self._reader.is_alive)
+        return ended and not self._closed and not self._membership.replaced
 
     async def _leave(self) -> None:
         self._membership.stop()
