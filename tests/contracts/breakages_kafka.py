@@ -78,7 +78,7 @@ BREAKAGES = (
         "holdings",
         "if offset == self.handed and not self.buffer else offset",
         "if offset == self.handed else offset",
-        "commit_moves_behind_the_records_given_and_no_further",
+        "group_that_returns_goes_on_where_it_stopped",
     ),
     kafka(
         "commit passes over what was read and given up",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from interlock.backends.kafka.config import KafkaConfig, member_name
 from interlock.backends.kafka.holdings import Holdings
@@ -70,7 +71,7 @@ class KafkaBus:
         await self._standings.partitions(name)
         framed = self._schema is not None and bool(self._schema.prefix)
         subscription = KafkaSubscription(self._config, self._clock, place, lease_s=self._lease_s, framed=framed)
-        self._subscriptions.append(subscription)
+        self._subscriptions = [one for one in self._subscriptions if not one.closed] + [subscription]
         return subscription
 
     async def lag(self, topic: str, *, group: str) -> int:
@@ -191,5 +192,5 @@ class KafkaSubscription:
 
     def _wake(self) -> None:
         """From any thread."""
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop has ended, and nobody waits in it
             self._loop.call_soon_threadsafe(self._news.set)

@@ -226,7 +226,7 @@ class Membership:
         self._gone([one.partition for one in partitions])
         # After a long sleep the library joins again under the same name, over the head of whoever bears it now.
         with suppress(KafkaException):
-            self.replaced = self.replaced or self._is_taken()
+            self.replaced = self.replaced or self._is_taken(client)
 
     def _gone(self, numbers: list[int]) -> None:
         self._unplaced -= set(numbers)
@@ -247,7 +247,7 @@ class Membership:
         if not client.memberid():
             # A farewell without an id of our own would be taken for that of our successor, if there is one.
             with suppress(KafkaException):
-                self.replaced = self._is_taken()
+                self.replaced = self._is_taken(client)
             if self.replaced:
                 return
         client.unsubscribe()
@@ -261,7 +261,7 @@ class Membership:
     def _come_back(self, client: Consumer) -> None:
         """Join again, unless somebody bears our name meanwhile: joining would turn them away for good."""
         try:
-            taken = self._is_taken()
+            taken = self._is_taken(client)
         except KafkaException:
             return
         if taken:
@@ -270,7 +270,7 @@ class Membership:
             self._away = False
             self._subscribe(client)
 
-    def _is_taken(self) -> bool:
+    def _is_taken(self, client: Consumer) -> bool:
         """Whether the group has a member of our name that is not us."""
         if self._admin is None:
             self._admin = AdminClient(self._config.client())
@@ -281,7 +281,9 @@ class Membership:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return False
             raise
-        return any(one.group_instance_id == self._member and one.member_id != self._member_id for one in members)
+        # The library may have been given a new id that no callback has told us of.
+        ours = (self._member_id, client.memberid())
+        return any(one.group_instance_id == self._member and one.member_id not in ours for one in members)
 
     def _prove(self, client: Consumer, partition: int) -> None:
         """Commit what is committed already, now and then: held up here, we would not hear that we were replaced."""
