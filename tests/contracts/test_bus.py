@@ -345,6 +345,7 @@ async def test_member_that_waits_longer_than_its_lease_keeps_its_partitions(buse
     assert await second.receive() == []
     await first.commit(held)
     assert await buses.bus.lag(TOPIC, group=GROUP) == 0
+    assert not waiting.done()
     waiting.cancel()
 
 
