@@ -46,6 +46,7 @@ EXCEPTIONS: dict[Rule, dict[str, str]] = {
         "tests/counterparts/oidc_provider.py": "the same, for a counterpart that needs more than a file",
     },
     rules.nothing_sleeps: {
+        "tests/contracts/on_kafka.py": "waits until a real group has come to rest",
         "tests/contracts/test_sqlite_database.py": "other processes hold the file's lock",
         "tests/contracts/test_sqlite_processes.py": REAL_PROCESSES,
         "tests/counterparts/aws.py": REAL_PROCESSES,

@@ -133,7 +133,7 @@ def test_every_adapter_of_a_port_is_made_by_its_contract_suite(port):
     found = adapters(port)
     assert found, f"no class in backends has the methods of {port}"
     contracts = ROOT / "tests/contracts"
-    made = made_in(contracts / CONTRACTS[port], contracts / "conftest.py", contracts / "on_aws.py")
+    made = made_in(contracts / CONTRACTS[port], contracts / "conftest.py", *contracts.glob("on_*.py"))
     assert found - made == set()
 
 

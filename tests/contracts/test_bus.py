@@ -345,6 +345,7 @@ async def test_member_that_waits_longer_than_its_lease_keeps_its_partitions(buse
     assert await second.receive() == []
     await first.commit(held)
     assert await buses.bus.lag(TOPIC, group=GROUP) == 0
+    assert not waiting.done()
     waiting.cancel()
 
 
@@ -537,6 +538,20 @@ async def test_member_asked_to_give_up_a_partition_receives_nothing_more_from_it
     more = await drain(first, commit=False)
     assert len(partitions(more)) == 4
     assert len(held) == 80
+
+
+async def test_what_a_member_has_not_received_goes_to_the_other_with_its_partition(buses: Buses) -> None:
+    await buses.bus.publish(TOPIC, spread(80))
+    first = await join(buses.bus, "a")
+    done = await first.receive(limit=10)
+    second = await join(buses.other, "b")
+    await first.commit(done)
+    for _ in range(2):
+        for member in (first, second):
+            done += await drain(member)
+    assert sorted(ids(done)) == sorted(ids_of(spread(80)))
+    assert_ordered_per_key(done)
+    assert await buses.bus.lag(TOPIC, group=GROUP) == 0
 
 
 async def test_partition_whose_records_are_never_committed_moves_after_one_lease_all_the_same(

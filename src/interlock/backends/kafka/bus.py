@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from interlock.backends.kafka.config import KafkaConfig, member_name
 from interlock.backends.kafka.holdings import Holdings
@@ -45,6 +46,8 @@ class KafkaBus:
         self._schema = schema
         self._publisher = Publisher(config, new_token=new_token)
         self._standings = Standings(config)
+        self._known: set[str] = set()
+        """Topics that were there when they were first published to."""
         self._subscriptions: list[KafkaSubscription] = []
 
     async def publish(self, topic: str, messages: Sequence[BusMessage]) -> None:
@@ -55,6 +58,10 @@ class KafkaBus:
         # Whatever is wrong with a message shows here, before anything is published.
         encoded = [encode(one, source=self._config.source, schema=schema, prefix=prefix) for one in messages]
         if encoded:
+            if name not in self._known:
+                # Asked once, because the library would look for a topic that is not there until its time is up.
+                await self._standings.partitions(name)
+                self._known.add(name)
             await self._publisher.publish(name, encoded)
 
     async def subscribe(self, topic: str, *, group: str, member: str) -> KafkaSubscription:
@@ -64,7 +71,7 @@ class KafkaBus:
         await self._standings.partitions(name)
         framed = self._schema is not None and bool(self._schema.prefix)
         subscription = KafkaSubscription(self._config, self._clock, place, lease_s=self._lease_s, framed=framed)
-        self._subscriptions.append(subscription)
+        self._subscriptions = [one for one in self._subscriptions if not one.closed] + [subscription]
         return subscription
 
     async def lag(self, topic: str, *, group: str) -> int:
@@ -102,18 +109,23 @@ class KafkaSubscription:
         self._membership.start()
 
     async def receive(self, *, limit: int = 100, wait_s: float = 0.0) -> list[BusRecord]:
+        """As the port says. Raises StoreUnavailable if this member cannot go on: close it and subscribe anew."""
         deadline = self._clock.monotonic() + wait_s
         self._membership.waiting += 1
         try:
             while not self._closed and not self._membership.replaced:
                 self._membership.renew()
                 self._news.clear()
+                if self._has_failed():
+                    break
                 if records := self._holdings.take(limit):
                     return records
                 left_s = deadline - self._clock.monotonic()
                 if left_s <= 0:
                     break
                 await self._wait(left_s)
+            if self._has_failed():
+                raise StoreUnavailable("the client library failed this member: close it and subscribe anew")
             return []
         finally:
             self._membership.renew()
@@ -153,6 +165,10 @@ class KafkaSubscription:
         held = self._holdings.all()
         return all(h.giving_up or h.full or (h.reading and h.read >= ends.get(h.partition, 0)) for h in held)
 
+    def _has_failed(self) -> bool:
+        ended = not (self._membership.is_alive and self._reader.is_alive)
+        return ended and not self._closed and not self._membership.replaced
+
     async def _leave(self) -> None:
         self._membership.stop()
         self._reader.stop()
@@ -176,5 +192,5 @@ class KafkaSubscription:
 
     def _wake(self) -> None:
         """From any thread."""
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop has ended, and nobody waits in it
             self._loop.call_soon_threadsafe(self._news.set)

@@ -29,7 +29,6 @@ class Holding:
         """Everything that counts below this offset was read; -1 before anything is known."""
         self.reading = False
         """Whether the reader has taken it up; what it read before belongs to an earlier holding."""
-        self.paused = False
         self.giving_up = False
         self.buffer: deque[BusRecord] = deque()
         self.buffered_bytes = 0
@@ -42,6 +41,11 @@ class Holding:
     @property
     def full(self) -> bool:
         return len(self.buffer) >= BUFFERED_MAX or self.buffered_bytes >= BUFFERED_BYTES_MAX
+
+    @property
+    def has_room(self) -> bool:
+        """Whether so much was handed out that reading goes on."""
+        return len(self.buffer) * 2 <= BUFFERED_MAX and self.buffered_bytes * 2 <= BUFFERED_BYTES_MAX
 
     def put(self, record: BusRecord) -> None:
         self.buffer.append(record)
@@ -89,6 +93,7 @@ class Holdings:
             for holding in self._chosen(partitions):
                 holding.giving_up = True
                 holding.buffer.clear()
+                holding.buffered_bytes = 0
                 # What was read and thrown away here must not count as passed by a commit.
                 holding.read = -1
 

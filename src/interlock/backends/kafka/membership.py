@@ -70,6 +70,15 @@ class _Commit(NamedTuple):
     ends_at: float
     answer: Future[None]
 
+    def done(self, error: Exception | None = None) -> None:
+        """Who asked may have gone away meanwhile."""
+        if not self.answer.set_running_or_notify_cancel():
+            return
+        if error is None:
+            self.answer.set_result(None)
+        else:
+            self.answer.set_exception(error)
+
 
 class Membership:
     """All calls of its client are made on its thread: the library serves one at a time."""
@@ -146,7 +155,21 @@ class Membership:
             self._member_id, self.replaced, self._away, self._joined, withholding, due or bool(self._unplaced), held
         )
 
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
     def _run(self) -> None:
+        try:
+            self._take_part()
+        finally:
+            self._holdings.drop()
+            with self._ending:
+                self._ended = True
+                while not self._commits.empty():
+                    self._commits.get().done()
+
+    def _take_part(self) -> None:
         client = Consumer(self._settings())
         self._subscribe(client)
         while not self._stopping and not self.replaced:
@@ -159,12 +182,7 @@ class Membership:
                 self._come_back(client)
         if not self.replaced:
             self._leave(client)
-        self._holdings.drop()
         client.close()
-        with self._ending:
-            self._ended = True
-            while not self._commits.empty():
-                self._commits.get().answer.set_result(None)
 
     def _turn(self, client: Consumer) -> None:
         """Wait a moment for commits, then let the library tell what happened in the group."""
@@ -208,7 +226,7 @@ class Membership:
         self._gone([one.partition for one in partitions])
         # After a long sleep the library joins again under the same name, over the head of whoever bears it now.
         with suppress(KafkaException):
-            self.replaced = self.replaced or self._is_taken()
+            self.replaced = self.replaced or self._is_taken(client)
 
     def _gone(self, numbers: list[int]) -> None:
         self._unplaced -= set(numbers)
@@ -229,7 +247,7 @@ class Membership:
         if not client.memberid():
             # A farewell without an id of our own would be taken for that of our successor, if there is one.
             with suppress(KafkaException):
-                self.replaced = self._is_taken()
+                self.replaced = self._is_taken(client)
             if self.replaced:
                 return
         client.unsubscribe()
@@ -243,7 +261,7 @@ class Membership:
     def _come_back(self, client: Consumer) -> None:
         """Join again, unless somebody bears our name meanwhile: joining would turn them away for good."""
         try:
-            taken = self._is_taken()
+            taken = self._is_taken(client)
         except KafkaException:
             return
         if taken:
@@ -252,7 +270,7 @@ class Membership:
             self._away = False
             self._subscribe(client)
 
-    def _is_taken(self) -> bool:
+    def _is_taken(self, client: Consumer) -> bool:
         """Whether the group has a member of our name that is not us."""
         if self._admin is None:
             self._admin = AdminClient(self._config.client())
@@ -263,7 +281,9 @@ class Membership:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return False
             raise
-        return any(one.group_instance_id == self._member and one.member_id != self._member_id for one in members)
+        # The library may have been given a new id that no callback has told us of.
+        ours = (self._member_id, client.memberid())
+        return any(one.group_instance_id == self._member and one.member_id not in ours for one in members)
 
     def _prove(self, client: Consumer, partition: int) -> None:
         """Commit what is committed already, now and then: held up here, we would not hear that we were replaced."""
@@ -305,7 +325,7 @@ class Membership:
             return
         offsets = commit.offsets()
         if not offsets or self.replaced or self._away:
-            commit.answer.set_result(None)
+            commit.done()
             return
         try:
             found = client.commit(
@@ -318,18 +338,18 @@ class Membership:
             self._not_committed(commit, error.args[0])
         else:
             self._holdings.committed(offsets)
-            commit.answer.set_result(None)
+            commit.done()
 
     def _not_committed(self, commit: _Commit, error: KafkaError) -> None:
         if error.code() in _OURS_NO_MORE:
             if error.code() in _REPLACED:
                 self._be_replaced()
-            commit.answer.set_result(None)
+            commit.done()
         elif error.code() in _IN_PASSING and _now() < commit.ends_at:
             # Again after the next look at the group: by then the partition may be lost.
             self._commits.put(commit)
         else:
-            commit.answer.set_exception(StoreUnavailable(f"Kafka does not take the offsets: {error.name()}"))
+            commit.done(StoreUnavailable(f"Kafka does not take the offsets: {error.name()}"))
 
     def _lease_is_over(self, now: float) -> bool:
         return not self.waiting and now >= self.lease_ends_at

@@ -57,10 +57,12 @@ class Publisher:
             self._abort()
             raise StoreUnavailable(f"Kafka took nothing: {_reason(error)}") from error
         if waiting or failures:
+            # Looked at first: giving up adds failures of its own.
+            first = failures[0] if failures else None
             self._abort()
-            if failures and failures[0].code() in _NO_SUCH_TOPIC:
+            if first is not None and first.code() in _NO_SUCH_TOPIC:
                 raise Invalid(f"there is no topic {topic}: create it, then publish again")
-            raise StoreUnavailable(f"Kafka took nothing: {failures[0].name() if failures else 'no answer in time'}")
+            raise StoreUnavailable(f"Kafka took nothing: {first.name() if first is not None else 'no answer in time'}")
         self._commit(producer, ends_at)
 
     def _begun(self, ends_at: float) -> Producer:

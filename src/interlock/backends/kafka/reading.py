@@ -50,6 +50,10 @@ class Reader:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         self._stopping = True
 
@@ -61,6 +65,8 @@ class Reader:
             if self._holdings.take_up(holding):
                 start = holding.committed or OFFSET_BEGINNING
                 client.incremental_assign([TopicPartition(self._topic, holding.partition, start)])
+                # It may have been paused when we held it before.
+                client.resume([TopicPartition(self._topic, holding.partition)])
 
         self._orders.put(order)
 
@@ -96,16 +102,14 @@ class Reader:
         if full is not None and full.partition not in self._paused:
             # What was fetched already comes all the same, once: nothing may be thrown away here.
             self._paused[full.partition] = full
-            full.paused = True
             with suppress(KafkaException):
                 client.pause([TopicPartition(self._topic, full.partition)])
         self._changed()
 
     def _resume(self, client: Consumer) -> None:
         for number, holding in list(self._paused.items()):
-            if len(holding.buffer) * 2 <= RECORDS_PER_TURN:
+            if holding.has_room:
                 del self._paused[number]
-                holding.paused = False
                 with suppress(KafkaException):
                     client.resume([TopicPartition(self._topic, number)])
 

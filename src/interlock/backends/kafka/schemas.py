@@ -36,12 +36,25 @@ class EventSchema:
     prefix: bytes
 
 
+_SHAPES: dict[Any, dict[str, Any]] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    msgspec.Raw: {"type": "object"},
+}
+
+
 def event_schema() -> str:
-    """JSON Schema of the envelope; `data` and `facts` are open, as their types each have their own."""
-    schema: dict[str, Any] = msgspec.json.schema(Event)
-    definition = schema["$defs"]["Event"]
-    named = {"$schema": "http://json-schema.org/draft-07/schema#", "$id": "urn:interlock:event", **definition}
-    return json.dumps(named, sort_keys=True)
+    """JSON Schema of the envelope; `data` and `facts` are open, as each type of event has its own."""
+    fields = msgspec.structs.fields(Event)
+    schema = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$id": "urn:interlock:event",
+        "title": "Event",
+        "type": "object",
+        "properties": {one.encode_name: _SHAPES[one.type] for one in fields},
+        "required": [one.encode_name for one in fields if one.required],
+    }
+    return json.dumps(schema, sort_keys=True)
 
 
 async def check(registry: Registry, topic: str) -> EventSchema:
@@ -65,7 +78,7 @@ def _check(registry: Registry, subject: str) -> EventSchema:
                 number = client.lookup_schema(subject, schema).schema_id
     except SchemaRegistryError as error:
         raise _refusal(error, subject) from error
-    except OSError as error:
+    except Exception as error:  # the HTTP client below raises errors of its own, which nobody else should have to know
         raise StoreUnavailable("the schema registry does not answer") from error
     assert number is not None
     prefix = b"\x00" + number.to_bytes(4, "big") if registry.framed else b""
