@@ -180,7 +180,7 @@ UNDECLARED = {
 }
 NOT_IMPORTED = {
     "hypothesis", "import-linter", "mypy", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "ruff",
-    "schemathesis", "setuptools",
+    "schemathesis", "setuptools", "statelint",
 }  # fmt: skip
 """Run, or used as plug-ins, rather than imported."""
 

@@ -558,6 +558,7 @@ def platform_of(world):
         payments=node.payments,
         webhooks=node.webhooks,
         notifications=node.notifications,
+        steps_here=None,  # nobody starts a workflow
         settings=SimpleNamespace(sweep_interval_s=1.0),
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.backends.asl.messages import QUEUE_SPEC as WORKFLOWS_SPEC
 from interlock.backends.local.ids import SystemIds
 from interlock.backends.memory.bus import MemoryBus
 from interlock.backends.memory.documents import MemoryDocuments
@@ -67,7 +68,7 @@ class World:
         self.ids = SystemIds(self.clock, random_bits=self.random.getrandbits)
         self.store = MemoryStore(self.clock)
         self.bus = MemoryBus(self.clock)
-        specs = (QueueSpec(NOTIFICATIONS, lease_s=60.0, attempts_max=25), QUEUE_SPEC)
+        specs = (QueueSpec(NOTIFICATIONS, lease_s=60.0, attempts_max=25), QUEUE_SPEC, WORKFLOWS_SPEC)
         self.queue = MemoryQueue(specs, clock=self.clock, ids=self.ids)
         self.documents = MemoryDocuments((*PAYMENT_COLLECTIONS, *WEBHOOK_COLLECTIONS, JOURNALS))
         self.secrets = MemorySecrets()

@@ -1,11 +1,11 @@
 """What a definition may say here: anything else is refused with its place, never passed over."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from statelint.config import Config
-from statelint.linter import Linter
 
 from interlock.backends.asl.definition import read_definition
 from interlock.backends.asl.expressions import is_expression
@@ -168,7 +168,21 @@ def test_definition_is_clean_for_statelint(file, tmp_path):
             for field, value in (("Seconds", 1), ("Timestamp", "2026-11-27T00:00:00Z")):
                 if is_expression(state.get(field)):
                     state[field] = value
-    assert Linter.validate(json.dumps(raw), Config("", False, False)) == []
+    filled = tmp_path / file.name
+    filled.write_text(json.dumps(raw))
+    linted = subprocess.run(
+        [sys.executable, "-m", "statelint", str(filled)], capture_output=True, text=True, check=False
+    )
+    assert (linted.stdout, linted.returncode) == ("", 0)
+
+
+def test_statelint_does_see_what_is_wrong(tmp_path):
+    wrong = tmp_path / "wrong.asl.json"
+    wrong.write_text(FILES[0].read_text().replace('"Next": "', '"Next": "No', 1))
+    linted = subprocess.run(
+        [sys.executable, "-m", "statelint", str(wrong)], capture_output=True, text=True, check=False
+    )
+    assert linted.returncode == 1 and "error" in linted.stdout
 
 
 def tasks(machine):

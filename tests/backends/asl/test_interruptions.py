@@ -260,6 +260,16 @@ async def test_message_of_a_turn_that_was_never_written_is_given_back(tmp_path):
     assert all_asked(world.scripts, "s", "ask") == []
 
 
+async def test_message_that_cannot_be_read_is_an_alarm_and_holds_up_nobody(tmp_path):
+    world = World(tmp_path / "x")
+    script(world.scripts, "s", ANSWERS)
+    worker = world.worker()
+    await world.queue.send(QUEUE, b"\xff")
+    await worker.workflows.start("story", {}, id="s")
+    await assert_told_once(world, worker)
+    assert worker.telemetry.alarms().count("workflow.message_unreadable") == 1
+
+
 async def test_wait_longer_than_a_queue_delays_ends_at_its_time_and_no_earlier(tmp_path):
     seconds = int(DELAY_MAX_S * 2.5)
     world = World(tmp_path / "x", story=text({"Wait": {"Type": "Wait", "Seconds": seconds, "End": True}}))

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-import jsonata
-from jsonata.utils import Utils
-
 from interlock.core.kernel.workflows import Json
+
+_limit = sys.getrecursionlimit()
+import jsonata  # noqa: E402
+from jsonata.utils import Utils  # noqa: E402
+
+sys.setrecursionlimit(_limit)
+"""The library raises the whole process's limit when it is loaded. Ours is what ends bodies nested too deeply."""
 
 Template = Any
 """JSON whose texts between {% and %} have become Expressions."""

@@ -128,7 +128,11 @@ class LocalWorkflows:
             after = page.next
 
     async def carry_on(self, message: QueueMessage, run: RunStep) -> bool:
-        note = decode_note(message.body)
+        try:
+            note = decode_note(message.body)
+        except msgspec.DecodeError:
+            self._telemetry.error("workflow.message_unreadable", queue=QUEUE)
+            return True
         found = await self._look(note)
         if found is None:
             return False
