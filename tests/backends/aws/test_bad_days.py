@@ -19,7 +19,12 @@ ONE, OTHER = Key("p", "one"), Key("p", "other")
 PAIR = [Put(ONE, b"1"), Put(OTHER, b"2")]
 UNREACHED = [EndpointConnectionError(endpoint_url="x"), ConnectTimeoutError(endpoint_url="x")]
 LOST = ReadTimeoutError(endpoint_url="x")
-THROTTLES = ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"]
+THROTTLES = [
+    "ProvisionedThroughputExceededException",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+]
 CANCELLED = "TransactionCanceledException"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from interlock.backends.aws.calls import Calls
-from interlock.backends.aws.vault import PLAINTEXT_BYTES_MAX, KmsVaultKey
+from interlock.backends.aws.vault import NO_KEY, PLAINTEXT_BYTES_MAX, KmsVaultKey
 from interlock.core.kernel.errors import Invalid, StoreUnavailable
 from tests.backends.aws.stub import HurriedClock, ScriptedClient, refusal
 from tests.contracts.on_aws import aws_client
@@ -19,7 +19,7 @@ CANARY = b"canary-Zx81Qw-do-not-print"
 
 
 def vault_of(client: Any, key_id: str = "alias/interlock") -> KmsVaultKey:
-    return KmsVaultKey(Calls(client, clock=HurriedClock(), random=random.random, what="KMS", missing={}), key_id)
+    return KmsVaultKey(Calls(client, clock=HurriedClock(), random=random.random, what="KMS", missing=NO_KEY), key_id)
 
 
 @pytest.fixture

@@ -26,6 +26,9 @@ THROTTLED = frozenset(
         "RequestThrottled",
         "OverLimit",
         "TooManyRequestsException",
+        "KmsThrottled",
+        "KMS.ThrottlingException",
+        "KMSThrottling",
     }
 )
 """Nothing was written."""

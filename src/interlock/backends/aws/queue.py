@@ -108,7 +108,9 @@ class SqsQueue:
                 await self._clock.sleep(left_s)  # SQS waits for whole seconds
 
     async def take_record(self, queue: str, record: Mapping[str, Any]) -> QueueMessage | None:
-        """A message that Lambda received, from the record it makes of it. Its lease is the queue's own.
+        """A message that Lambda received, from the record it makes of it.
+
+        Its lease is the queue's own and taken to begin now; Lambda asks that it be six times the function's time-out.
 
         Lambda deletes what its handler does not report as failed, so there is no ack. None is not to be handled now and is to be
         reported as failed: it came before its time or once too often, and this has been seen to. One that did fail may be given

@@ -20,6 +20,8 @@ PLAINTEXT_BYTES_MAX = 65_536
 CONTEXT_PAIRS_MAX = 8
 _FORMAT = b"\x01"
 _NONCE_BYTES, _LENGTH_BYTES, _TAG_BYTES = 12, 2, 16
+NO_KEY = {"NotFoundException": "key"}
+"""For `Calls`."""
 FOREIGN = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
 
 
