@@ -25,6 +25,7 @@ from tests.counterparts.kafka import install_kafka
 from tests.counterparts.oidc_provider import install_oidc_provider
 from tests.counterparts.paths import (
     CACHE,
+    CHECKOV,
     CONTRACTS,
     LAMBDA_RUNTIME,
     LOCALSTRIPE,
@@ -33,10 +34,12 @@ from tests.counterparts.paths import (
     NODE,
     SPECTRAL,
     STANDARDWEBHOOKS,
+    TERRAFORM_SCHEMA,
     Part,
     are_required,
     find,
 )
+from tests.counterparts.terraform.tool import build_provider
 
 STEP_TIMEOUT_S = 280
 CONTRACT_FILES = {
@@ -65,6 +68,20 @@ def install_lambda_runtime() -> None:
 
 def install_mongo() -> None:
     _once(MONGO, lambda home: _pip(home, f"nx-27017=={MONGO.version}"))
+
+
+def install_terraform() -> None:
+    """No package has it: it is the machine's, on the PATH or where INTERLOCK_TERRAFORM says."""
+    if find("terraform") is None:
+        raise RuntimeError("needs terraform 1.11 or later on the PATH, or INTERLOCK_TERRAFORM")
+
+
+def install_terraform_schema() -> None:
+    _once(TERRAFORM_SCHEMA, build_provider)
+
+
+def install_checkov() -> None:
+    _once(CHECKOV, lambda home: _pip(home, f"checkov=={CHECKOV.version}"))
 
 
 def install_contracts() -> None:
@@ -141,6 +158,9 @@ STEPS: dict[str, Callable[[], None]] = {
     "lambda-runtime": install_lambda_runtime,
     "kafka": install_kafka,
     "mongo": install_mongo,
+    "terraform": install_terraform,
+    "terraform-schema": install_terraform_schema,
+    "checkov": install_checkov,
     "contracts": install_contracts,
     "standardwebhooks": install_standardwebhooks,
     "spectral": install_spectral,

@@ -38,9 +38,22 @@ MINISTACK = Part("ministack", "1.5.33", "an AWS emulator: DynamoDB and its strea
 LAMBDA_RUNTIME = Part("awslambdaric", "4.2.2", "runs Lambda functions in Python under the AWS emulator")
 KAFKA = Part("kafka", "4.4.0", "an Apache Kafka broker")
 MONGO = Part("nx-27017", "0.8.1", "a server that speaks the MongoDB protocol")
+TERRAFORM_SCHEMA = Part("terraform-schema", "6.62-2", "what the AWS provider knows of its resources")
+CHECKOV = Part("checkov", "3.3.30", "looks for what is insecure in infrastructure as code")
 HLEDGER = Part("hledger", "debian", "checks exported journals")
 FAKETIME = Part("libfaketime", "debian", "steps the clock of running processes")
-PARTS = (LOCALSTRIPE, MINISTACK, LAMBDA_RUNTIME, KAFKA, MONGO, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL)
+PARTS = (
+    LOCALSTRIPE,
+    MINISTACK,
+    LAMBDA_RUNTIME,
+    KAFKA,
+    MONGO,
+    TERRAFORM_SCHEMA,
+    CHECKOV,
+    CONTRACTS,
+    STANDARDWEBHOOKS,
+    SPECTRAL,
+)
 """Those with a folder of their own in the cache."""
 
 FILES = {
@@ -49,6 +62,8 @@ FILES = {
     "lambda-runtime": LAMBDA_RUNTIME.home / "bin" / "python",
     "kafka": KAFKA.home / "lib",
     "mongo": MONGO.home / "bin" / "nx-27017",
+    "terraform-schema": TERRAFORM_SCHEMA.home / "schema.json",
+    "checkov": CHECKOV.home / "bin" / "checkov",
     "stripe-contract": CONTRACTS.home / "stripe.com.json",
     "adyen-contract": CONTRACTS.home / "CheckoutService-v71.json",
     "standardwebhooks": STANDARDWEBHOOKS.home / "node_modules" / "standardwebhooks",
@@ -67,6 +82,9 @@ def find(name: str) -> Path | None:
         on_path = shutil.which("node")
         own = NODE.home / "bin" / "node"
         return Path(on_path) if on_path else own if own.exists() else None
+    if name == "terraform":
+        on_path = os.environ.get("INTERLOCK_TERRAFORM") or shutil.which("terraform")
+        return Path(on_path) if on_path else None
     if name == "faketime":
         return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
     if name == "comparators":

@@ -108,7 +108,8 @@ class Deployment:
                 name=f"{PREFIX}{name}", roleArn=ROLE, definition=_filled(text, self._packages.functions)
             )
         for name in self._packages.functions:
-            self._trigger(name, api, stream=table["LatestStreamArn"], queues=queues)
+            self._trigger(name, stream=table["LatestStreamArn"], queues=queues)
+        self._routes(api)
         self.client("apigatewayv2").create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
         return Deployed(self._endpoint, base, environment, arns, alarms)
 
@@ -151,11 +152,9 @@ class Deployment:
             Environment={"Variables": dict(environment)},
         )
 
-    def _trigger(self, name: str, api: str, *, stream: str, queues: Mapping[str, str]) -> None:
+    def _trigger(self, name: str, *, stream: str, queues: Mapping[str, str]) -> None:
         ((kind, how),) = description(name)["trigger"].items()
         match kind:
-            case "http":
-                self._routes(name, api, how)
             case "stream":
                 self.client("lambda").create_event_source_mapping(
                     FunctionName=f"{PREFIX}{name}",
@@ -176,32 +175,47 @@ class Deployment:
                     Rule=f"{PREFIX}{name}", Targets=[{"Id": name, "Arn": _function_arn(name)}]
                 )
 
-    def _routes(self, name: str, api: str, how: Mapping[str, Any]) -> None:
+    def _routes(self, api: str) -> None:
+        """A route for each operation of the OpenAPI document, as modules/api makes them."""
         gateway = self.client("apigatewayv2")
-        integration = gateway.create_integration(
-            ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=_function_arn(name), PayloadFormatVersion="2.0"
-        )["IntegrationId"]
-        for route in how.get("open", ()):
-            gateway.create_route(ApiId=api, RouteKey=route, Target=f"integrations/{integration}")
-        if not how.get("routes"):
-            return
+        prefixes = {
+            described["trigger"]["http"]["prefix"]: name
+            for name in self._packages.functions
+            if "http" in (described := description(name))["trigger"]
+        }
+        integrations = {
+            name: gateway.create_integration(
+                ApiId=api,
+                IntegrationType="AWS_PROXY",
+                IntegrationUri=_function_arn(name),
+                PayloadFormatVersion="2.0",
+            )["IntegrationId"]
+            for name in prefixes.values()
+        }
         authorizer = gateway.create_authorizer(
             ApiId=api,
             Name="caller",
             AuthorizerType="REQUEST",
-            AuthorizerUri=f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/{_function_arn('authorizer')}/invocations",
+            AuthorizerUri=_invoked(_function_arn("authorizer")),
             AuthorizerPayloadFormatVersion="2.0",
             EnableSimpleResponses=True,
             IdentitySource=["$request.header.Authorization"],
         )["AuthorizerId"]
-        for route in how["routes"]:
-            gateway.create_route(
-                ApiId=api,
-                RouteKey=route,
-                Target=f"integrations/{integration}",
-                AuthorizationType="CUSTOM",
-                AuthorizerId=authorizer,
-            )
+        document = json.loads((ROOT / "openapi/interlock.json").read_text())
+        for path, operations in document["paths"].items():
+            prefix = max((one for one in prefixes if path.startswith(one)), key=len)
+            for method, operation in operations.items():
+                needs = any("oauth2" in way for way in operation.get("security", ()))
+                gateway.create_route(
+                    ApiId=api,
+                    RouteKey=f"{method.upper()} {path}",
+                    Target=f"integrations/{integrations[prefixes[prefix]]}",
+                    **({"AuthorizationType": "CUSTOM", "AuthorizerId": authorizer} if needs else {}),
+                )
+
+
+def _invoked(function_arn: str) -> str:
+    return f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/{function_arn}/invocations"
 
 
 def description(name: str) -> dict[str, Any]:

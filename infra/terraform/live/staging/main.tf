@@ -1,0 +1,44 @@
+# Numbers only: what there is, is in modules/platform.
+
+terraform {
+  required_version = ">= 1.11"
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 6.0"
+    }
+  }
+}
+
+provider "aws" {
+  region = "eu-central-1"
+  default_tags {
+    tags = { installation = "interlock-staging" }
+  }
+}
+
+module "platform" {
+  source              = "../../modules/platform"
+  name                = "interlock-staging"
+  base_url            = "https://api.staging.interlock.example"
+  cidr                = "10.30.0.0/16"
+  zones               = 2
+  log_days            = 30
+  log_level           = "info"
+  backup_days         = 14
+  deletion_protection = false
+  archive_lock_days   = 0
+  replica_regions     = []
+  files_replica       = null
+  throttle            = { rate = 200, burst = 400 }
+  canary              = "CodeDeployDefault.LambdaCanary10Percent5Minutes"
+  documents           = { instances = 1, instance_class = "db.t4g.medium", backup_days = 14 }
+  kafka               = var.kafka
+  providers_settings  = var.providers_settings
+  provider_secrets    = var.provider_secrets
+  sftp_users          = var.sftp_users
+  alarm_subscribers   = var.alarm_subscribers
+  runbooks            = var.runbooks
+}
+
+output "platform" { value = module.platform }

@@ -1,0 +1,208 @@
+# API Gateway from the OpenAPI document: a route for each operation, to the function whose prefix fits best; an operation that asks
+# for OAuth is behind the authoriser. CloudFront with WAF stands before it, as an HTTP API takes no WAF of its own.
+
+variable "name" { type = string }
+variable "region" { type = string }
+
+variable "document" {
+  description = "openapi/interlock.json, decoded."
+  type        = any
+}
+
+variable "functions" {
+  description = "Function -> { prefix, arn, invoke_arn, name } of those with an http trigger."
+  type        = map(object({ prefix = string, arn = string, invoke_arn = string, name = string }))
+}
+
+variable "authorizer" {
+  type = object({ arn = string, invoke_arn = string, name = string })
+}
+
+variable "throttle" { type = object({ rate = number, burst = number }) }
+variable "log_days" { type = number }
+variable "key_arn" { type = string }
+variable "log_bucket_domain" { type = string }
+
+variable "hidden" {
+  description = "Paths that stay inside."
+  type        = list(string)
+  default     = ["/metrics"]
+}
+
+locals {
+  operations = { for one in flatten([for path, item in var.document.paths : [for method, operation in item : {
+    key      = "${upper(method)} ${path}"
+    path     = path
+    is_open  = length([for way in try(operation.security, []) : way if contains(keys(way), "oauth2")]) == 0
+    function = [for name, function in var.functions : name if startswith(path, function.prefix) && length(function.prefix) == max([for other in values(var.functions) : startswith(path, other.prefix) ? length(other.prefix) : 0]...)][0]
+  }]]) : one.key => one if !contains(var.hidden, one.path) }
+}
+
+resource "aws_apigatewayv2_api" "this" {
+  name                         = var.name
+  protocol_type                = "HTTP"
+  disable_execute_api_endpoint = false
+}
+
+resource "aws_apigatewayv2_integration" "this" {
+  for_each               = var.functions
+  api_id                 = aws_apigatewayv2_api.this.id
+  integration_type       = "AWS_PROXY"
+  integration_uri        = each.value.invoke_arn
+  payload_format_version = "2.0"
+}
+
+resource "aws_apigatewayv2_authorizer" "caller" {
+  api_id                            = aws_apigatewayv2_api.this.id
+  name                              = "caller"
+  authorizer_type                   = "REQUEST"
+  authorizer_uri                    = var.authorizer.invoke_arn
+  authorizer_payload_format_version = "2.0"
+  authorizer_result_ttl_in_seconds  = 60
+  enable_simple_responses           = true
+  identity_sources                  = ["$request.header.Authorization"]
+}
+
+resource "aws_apigatewayv2_route" "this" {
+  for_each           = local.operations
+  api_id             = aws_apigatewayv2_api.this.id
+  route_key          = each.key
+  target             = "integrations/${aws_apigatewayv2_integration.this[each.value.function].id}"
+  authorization_type = each.value.is_open ? "NONE" : "CUSTOM"
+  authorizer_id      = each.value.is_open ? null : aws_apigatewayv2_authorizer.caller.id
+}
+
+resource "aws_cloudwatch_log_group" "access" {
+  name              = "/aws/apigateway/${var.name}"
+  retention_in_days = var.log_days
+  kms_key_id        = var.key_arn
+}
+
+resource "aws_apigatewayv2_stage" "this" {
+  api_id      = aws_apigatewayv2_api.this.id
+  name        = "$default"
+  auto_deploy = true
+
+  default_route_settings {
+    throttling_rate_limit    = var.throttle.rate
+    throttling_burst_limit   = var.throttle.burst
+    detailed_metrics_enabled = true
+  }
+
+  access_log_settings {
+    destination_arn = aws_cloudwatch_log_group.access.arn
+    # No path parameters, no headers, no bodies: what a request was about is in the platform's own log.
+    format = jsonencode({
+      time   = "$context.requestTimeEpoch", request = "$context.requestId", route = "$context.routeKey"
+      status = "$context.status", latency_ms = "$context.responseLatency", error = "$context.error.message"
+    })
+  }
+}
+
+resource "aws_lambda_permission" "api" {
+  for_each      = merge(var.functions, { authorizer = merge(var.authorizer, { prefix = "" }) })
+  function_name = each.value.name
+  qualifier     = "live"
+  action        = "lambda:InvokeFunction"
+  principal     = "apigateway.amazonaws.com"
+  source_arn    = "${aws_apigatewayv2_api.this.execution_arn}/*"
+}
+
+resource "aws_wafv2_web_acl" "this" {
+  name  = var.name
+  scope = "CLOUDFRONT"
+
+  default_action {
+    allow {}
+  }
+
+  rule_json = jsonencode(concat(
+    [{
+      Name             = "too-many-from-one-address"
+      Priority         = 1
+      Action           = { Block = {} }
+      Statement        = { RateBasedStatement = { Limit = var.throttle.rate * 300, AggregateKeyType = "IP" } }
+      VisibilityConfig = { CloudWatchMetricsEnabled = true, SampledRequestsEnabled = true, MetricName = "too-many-from-one-address" }
+    }],
+    [for place, name in ["AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet", "AWSManagedRulesAmazonIpReputationList"] : {
+      Name             = name
+      Priority         = place + 2
+      OverrideAction   = { None = {} }
+      Statement        = { ManagedRuleGroupStatement = { VendorName = "AWS", Name = name } }
+      VisibilityConfig = { CloudWatchMetricsEnabled = true, SampledRequestsEnabled = true, MetricName = name }
+    }],
+  ))
+
+  visibility_config {
+    cloudwatch_metrics_enabled = true
+    metric_name                = var.name
+    sampled_requests_enabled   = true
+  }
+}
+
+resource "aws_cloudwatch_log_group" "waf" {
+  name              = "aws-waf-logs-${var.name}"
+  retention_in_days = var.log_days
+  kms_key_id        = var.key_arn
+}
+
+resource "aws_wafv2_web_acl_logging_configuration" "this" {
+  resource_arn            = aws_wafv2_web_acl.this.arn
+  log_destination_configs = [aws_cloudwatch_log_group.waf.arn]
+
+  redacted_fields {
+    single_header {
+      name = "authorization"
+    }
+  }
+}
+
+resource "aws_cloudfront_distribution" "this" {
+  enabled         = true
+  comment         = "${var.name}: WAF before the API"
+  is_ipv6_enabled = true
+  http_version    = "http2and3"
+  price_class     = "PriceClass_100"
+  web_acl_id      = aws_wafv2_web_acl.this.arn
+
+  origin {
+    origin_id   = "api"
+    domain_name = "${aws_apigatewayv2_api.this.id}.execute-api.${var.region}.amazonaws.com"
+    custom_origin_config {
+      http_port              = 80
+      https_port             = 443
+      origin_protocol_policy = "https-only"
+      origin_ssl_protocols   = ["TLSv1.2"]
+    }
+  }
+
+  default_cache_behavior {
+    target_origin_id         = "api"
+    viewer_protocol_policy   = "https-only"
+    allowed_methods          = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
+    cached_methods           = ["GET", "HEAD"]
+    cache_policy_id          = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad" # AWS's CachingDisabled
+    origin_request_policy_id = "b689b0a8-53d0-40ab-baf2-68738e2966ac" # AWS's AllViewerExceptHostHeader
+  }
+
+  logging_config {
+    bucket          = var.log_bucket_domain
+    include_cookies = false
+    prefix          = "cloudfront/"
+  }
+
+  restrictions {
+    geo_restriction {
+      restriction_type = "none"
+    }
+  }
+
+  viewer_certificate {
+    cloudfront_default_certificate = true
+    minimum_protocol_version       = "TLSv1.2_2021"
+  }
+}
+
+output "id" { value = aws_apigatewayv2_api.this.id }
+output "domain" { value = aws_cloudfront_distribution.this.domain_name }
+output "routes" { value = { for key, one in local.operations : key => { function = one.function, is_open = one.is_open } } }

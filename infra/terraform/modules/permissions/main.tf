@@ -1,0 +1,173 @@
+# From what a function says it may do to the statements of its policy. Pure: no resource, so that it can be read, planned and tested
+# alone. Every word a `function.yaml` may say is here, and nowhere else.
+
+variable "may" {
+  description = "Lines such as `write table` or `send queue webhooks`: verb, noun and, for some, a name."
+  type        = list(string)
+}
+
+variable "places" {
+  description = "ARNs of what there is to be allowed, by noun; those with a name in them hold {name}."
+  type = object({
+    table         = string
+    stream        = string
+    queue         = string
+    topic         = string
+    blobs         = string
+    bucket        = string
+    secrets       = string
+    key           = string
+    vault_key     = string
+    schedules     = string
+    schedule_role = string
+    event_bus     = string
+    workflow      = string
+    executions    = string
+  })
+}
+
+variable "region" { type = string }
+
+locals {
+  said = [for one in var.may : {
+    grant = join(" ", slice(split(" ", one), 0, 2))
+    name  = try(split(" ", one)[2], "")
+  }]
+
+  grants = {
+    "read table" = [{
+      actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:ConditionCheckItem"]
+      resources = [var.places.table, "${var.places.table}/index/*"]
+    }]
+    "write table" = [{
+      actions   = ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:ConditionCheckItem"]
+      resources = [var.places.table]
+    }]
+    "read stream" = [{
+      actions   = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"]
+      resources = [var.places.stream]
+    }]
+    "send queue" = [{
+      actions   = ["sqs:SendMessage"]
+      resources = [var.places.queue]
+    }]
+    "receive queue" = [{
+      actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]
+      resources = [var.places.queue]
+      }, {
+      # The platform buries a message itself, after its last attempt.
+      actions   = ["sqs:SendMessage"]
+      resources = ["${var.places.queue}-dead"]
+    }]
+    "publish topic" = [{
+      actions   = ["sns:Publish"]
+      resources = [var.places.topic]
+    }]
+    # Kafka knows its own access rules; what AWS gives is the login.
+    "publish bus" = [{
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = ["${var.places.secrets}kafka/login-*"]
+    }]
+    "consume bus" = [{
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = ["${var.places.secrets}kafka/login-*"]
+    }]
+    "read documents" = [{
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = ["${var.places.secrets}documents/uri-*"]
+    }]
+    "write documents" = [{
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = ["${var.places.secrets}documents/uri-*"]
+    }]
+    "read blobs" = [{
+      actions   = ["s3:GetObject"]
+      resources = ["${var.places.blobs}{name}*"]
+      }, {
+      actions   = ["s3:ListBucket"]
+      resources = [var.places.bucket]
+      prefix    = "{name}*"
+    }]
+    "write blobs" = [{
+      actions   = ["s3:PutObject", "s3:GetObject"]
+      resources = ["${var.places.blobs}{name}*"]
+    }]
+    "read secrets" = [{
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = ["${var.places.secrets}*"]
+    }]
+    "write secrets" = [{
+      actions   = ["secretsmanager:CreateSecret", "secretsmanager:PutSecretValue", "secretsmanager:RestoreSecret", "secretsmanager:DeleteSecret"]
+      resources = ["${var.places.secrets}*"]
+    }]
+    "use vault" = [{
+      actions   = ["kms:GenerateDataKey", "kms:Decrypt"]
+      resources = [var.places.vault_key]
+    }]
+    "put events" = [{
+      actions   = ["events:PutEvents"]
+      resources = [var.places.event_bus]
+    }]
+    "write schedules" = [{
+      actions   = ["scheduler:CreateSchedule", "scheduler:UpdateSchedule", "scheduler:DeleteSchedule"]
+      resources = [var.places.schedules]
+      }, {
+      actions   = ["iam:PassRole"]
+      resources = [var.places.schedule_role]
+    }]
+    "start workflow" = [{
+      actions   = ["states:StartExecution"]
+      resources = [var.places.workflow]
+      }, {
+      actions   = ["states:DescribeExecution"]
+      resources = ["${var.places.executions}:*"]
+    }]
+    # A task token names no state machine, so neither can the permission.
+    "signal workflows" = [{
+      actions   = ["states:SendTaskSuccess", "states:SendTaskFailure"]
+      resources = ["*"]
+    }]
+    # Ways out of the network are the network module's; these words are for people, and for it.
+    "call providers" = []
+    "call anywhere"  = []
+  }
+
+  # What is encrypted with the platform's key is opened only through the service that keeps it.
+  via = {
+    "read table"     = "dynamodb", "write table" = "dynamodb", "read stream" = "dynamodb"
+    "send queue"     = "sqs", "receive queue" = "sqs"
+    "publish topic"  = "sns"
+    "publish bus"    = "secretsmanager", "consume bus" = "secretsmanager"
+    "read documents" = "secretsmanager", "write documents" = "secretsmanager"
+    "read secrets"   = "secretsmanager", "write secrets" = "secretsmanager"
+    "read blobs"     = "s3", "write blobs" = "s3"
+  }
+  services = sort(distinct([for one in local.said : "${local.via[one.grant]}.${var.region}.amazonaws.com" if contains(keys(local.via), one.grant)]))
+
+  granted = flatten([for one in local.said : [for grant in local.grants[one.grant] : {
+    actions   = grant.actions
+    resources = [for place in grant.resources : replace(place, "{name}", one.name)]
+    prefix    = replace(try(grant.prefix, ""), "{name}", one.name)
+  }]])
+}
+
+output "statements" {
+  description = "Of an IAM policy, without what every function may."
+  value = concat(
+    [for one in local.granted : merge(
+      { Effect = "Allow", Action = one.actions, Resource = one.resources },
+      one.prefix == "" ? {} : { Condition = { StringLike = { "s3:prefix" = [one.prefix] } } },
+    )],
+    length(local.services) == 0 ? [] : [{
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource  = [var.places.key]
+      Condition = { StringEquals = { "kms:ViaService" = local.services } }
+    }],
+  )
+}
+
+output "words" {
+  description = "Everything a function may say."
+  value       = keys(local.grants)
+}

@@ -1,0 +1,26 @@
+output "api_domain" { value = module.api.domain }
+output "routes" { value = module.api.routes }
+output "functions" { value = { for name, one in module.function : name => one.name } }
+output "policies" { value = { for name, one in module.function : name => one.policy } }
+output "statements" { value = { for name, one in module.function : name => one.statements } }
+output "workflows" { value = { for name, one in module.workflow : name => one.name } }
+output "alarms" { value = module.alarms.names }
+output "alarm_descriptions" { value = module.alarms.descriptions }
+output "way_out" { value = module.network.addresses }
+output "topics" { value = module.kafka.topics }
+output "sftp_endpoint" { value = module.sftp.endpoint }
+output "intake_pattern" { value = module.sftp.pattern }
+output "queues" { value = { for name, one in module.queue : name => { url = one.url, dead = one.dead_name } } }
+
+output "guards" {
+  description = "What the tests hold the installation to."
+  value = {
+    table_protected     = module.table.guards.protected
+    table_recoverable   = module.table.guards.recoverable
+    table_encrypted     = module.table.guards.encrypted
+    buckets_closed      = module.files.guards.closed && module.logs.guards.closed
+    archives_locked     = module.files.guards.locked
+    documents_protected = module.documentdb.guards.protected
+    documents_encrypted = module.documentdb.guards.encrypted
+  }
+}

@@ -1,0 +1,139 @@
+# What the platform promises, whoever changes it: planned with a provider that makes nothing.
+
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_data "aws_region" {
+    defaults = { region = "eu-central-1" }
+  }
+  mock_data "aws_availability_zones" {
+    defaults = { names = ["eu-central-1a", "eu-central-1b", "eu-central-1c"] }
+  }
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{}" }
+  }
+  mock_resource "aws_dynamodb_table" {
+    defaults = { arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/interlock-test", stream_arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/interlock-test/stream/1" }
+  }
+  mock_resource "aws_kms_key" {
+    defaults = { arn = "arn:aws:kms:eu-central-1:123456789012:key/1" }
+  }
+  mock_resource "aws_s3_bucket" {
+    defaults = { arn = "arn:aws:s3:::interlock-test-files", id = "interlock-test-files" }
+  }
+  mock_resource "aws_sqs_queue" {
+    defaults = { arn = "arn:aws:sqs:eu-central-1:123456789012:queue", url = "https://sqs.eu-central-1.amazonaws.com/123456789012/queue" }
+  }
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = { arn = "arn:aws:logs:eu-central-1:123456789012:log-group:group" }
+  }
+  mock_resource "aws_lambda_alias" {
+    defaults = { arn = "arn:aws:lambda:eu-central-1:123456789012:function:f:live", invoke_arn = "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/f/invocations" }
+  }
+  mock_resource "aws_apigatewayv2_api" {
+    defaults = { id = "api1", execution_arn = "arn:aws:execute-api:eu-central-1:123456789012:api1" }
+  }
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/r" }
+  }
+}
+
+variables {
+  name                = "interlock-test"
+  base_url            = "https://api.test.interlock.example"
+  cidr                = "10.0.0.0/16"
+  zones               = 2
+  log_days            = 30
+  log_level           = "info"
+  backup_days         = 14
+  deletion_protection = true
+  archive_lock_days   = 3650
+  replica_regions     = ["eu-west-1"]
+  files_replica       = null
+  throttle            = { rate = 100, burst = 200 }
+  canary              = "CodeDeployDefault.LambdaCanary10Percent5Minutes"
+  documents           = { instances = 1, instance_class = "db.t4g.medium", backup_days = 14 }
+  kafka = {
+    bootstrap_servers = "pkc-1.eu-central-1.aws.confluent.cloud:9092", login = "api_key", token_url = ""
+    logical_cluster   = "", identity_pool = "", private_service = ""
+  }
+  providers_settings = [{ name = "stripe", kind = "stripe", base_url = "https://api.stripe.com" }]
+  provider_secrets   = ["provider/stripe/api_key"]
+  sftp_users         = { bank = ["ssh-ed25519 AAAA"] }
+  alarm_subscribers  = { email = ["oncall@interlock.example"] }
+  runbooks           = "https://interlock.example/docs/operations/alarms"
+}
+
+run "promises" {
+  command = apply
+
+  assert {
+    condition     = toset(keys(output.functions)) == toset([for file in fileset("${path.module}/../../../../src/lambdas", "*/function.yaml") : dirname(file)])
+    error_message = "every folder with a function.yaml is a function, and nothing else is"
+  }
+
+  assert {
+    condition     = alltrue([for policy in values(output.policies) : alltrue([for one in jsondecode(policy).Statement : alltrue([for action in flatten([one.Action]) : !endswith(action, ":*") && action != "*"])])])
+    error_message = "no function may do everything of anything"
+  }
+
+  assert {
+    condition     = alltrue([for statements in values(output.statements) : alltrue([for one in statements : !contains(one.Resource, "*") || contains(one.Action, "states:SendTaskSuccess")])])
+    error_message = "what function.yaml says is allowed on named resources; a task token alone has none"
+  }
+
+  assert {
+    condition     = !anytrue([for one in output.statements["http_notifications"] : contains(one.Action, "secretsmanager:PutSecretValue")])
+    error_message = "a function that only reads secrets writes none"
+  }
+
+  assert {
+    condition     = output.routes["POST /v1/notifications/{provider}"].function == "http_notifications" && output.routes["POST /v1/notifications/{provider}"].is_open
+    error_message = "providers have a signature and no token"
+  }
+
+  assert {
+    condition     = alltrue([for key, one in output.routes : one.is_open == !can(regex(" /v1/(payments|refunds|balances|ledger|disputes|events|webhook|routing)", key))])
+    error_message = "whatever is about payments is behind the authoriser"
+  }
+
+  assert {
+    condition     = !contains(keys(output.routes), "GET /metrics")
+    error_message = "metrics stay inside"
+  }
+
+  assert {
+    condition     = toset(keys(output.workflows)) == toset([for file in fileset("${path.module}/../../../../workflows", "*.asl.json") : trimsuffix(file, ".asl.json")])
+    error_message = "every definition is a state machine"
+  }
+
+  assert {
+    condition     = alltrue([for name, text in output.alarm_descriptions : endswith(text, "Runbook: https://interlock.example/docs/operations/alarms/${name}.md")])
+    error_message = "every alarm says where its runbook is"
+  }
+}
+
+run "safe_to_lose_nothing" {
+  command = apply
+
+  assert {
+    condition     = output.guards.table_protected && output.guards.table_recoverable && output.guards.table_encrypted
+    error_message = "the table cannot be deleted by mistake, goes back to any second of 35 days, and is encrypted with our key"
+  }
+
+  assert {
+    condition     = output.guards.buckets_closed && output.guards.archives_locked
+    error_message = "no bucket is public, and archives cannot be taken away"
+  }
+
+  assert {
+    condition     = output.guards.documents_protected && output.guards.documents_encrypted
+    error_message = "so is DocumentDB"
+  }
+
+  assert {
+    condition     = alltrue([for one in values(output.queues) : endswith(one.dead, "-dead")])
+    error_message = "every queue has its dead letters"
+  }
+}

@@ -1,0 +1,60 @@
+variable "name" {
+  description = "Of the installation: before the name of everything."
+  type        = string
+}
+
+variable "base_url" {
+  description = "How merchants reach the API: issuer of its tokens."
+  type        = string
+}
+
+variable "architecture" {
+  type    = string
+  default = "arm64"
+}
+
+variable "cidr" { type = string }
+variable "zones" { type = number }
+variable "log_days" { type = number }
+variable "backup_days" { type = number }
+variable "log_level" { type = string }
+variable "deletion_protection" { type = bool }
+variable "archive_lock_days" { type = number }
+variable "replica_regions" { type = list(string) }
+
+variable "files_replica" {
+  type = object({ bucket_arn = string, role_arn = string, key_arn = string })
+}
+
+variable "throttle" { type = object({ rate = number, burst = number }) }
+
+variable "canary" {
+  description = "A deployment configuration of CodeDeploy for Lambda."
+  type        = string
+}
+
+variable "kafka" {
+  type = object({ bootstrap_servers = string, login = string, token_url = string, logical_cluster = string, identity_pool = string, private_service = string })
+}
+
+variable "documents" {
+  type = object({ instances = number, instance_class = string, backup_days = number })
+}
+
+variable "providers_settings" {
+  description = "The payment providers, in the order in which they are tried."
+  type        = list(object({ name = string, kind = string, base_url = string }))
+}
+
+variable "provider_secrets" {
+  description = "Names of the providers' secrets, e.g. provider/stripe/api_key."
+  type        = list(string)
+}
+
+variable "sftp_users" { type = map(list(string)) }
+variable "alarm_subscribers" { type = map(list(string)) }
+
+variable "runbooks" {
+  description = "Where the pages of docs/operations/alarms are read."
+  type        = string
+}

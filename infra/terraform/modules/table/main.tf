@@ -1,0 +1,80 @@
+# The one table, as `backends/aws/table.py` defines it; a test compares the two.
+
+variable "name" { type = string }
+variable "indexes" { type = list(string) }
+variable "key_arn" { type = string }
+variable "replica_regions" { type = list(string) }
+variable "deletion_protection" { type = bool }
+
+resource "aws_dynamodb_table" "this" {
+  name                        = var.name
+  billing_mode                = "PAY_PER_REQUEST"
+  hash_key                    = "pk"
+  range_key                   = "sk"
+  stream_enabled              = true
+  stream_view_type            = "NEW_IMAGE"
+  deletion_protection_enabled = var.deletion_protection
+
+  dynamic "attribute" {
+    for_each = concat(["pk", "sk"], flatten([for one in var.indexes : ["${one}_p", "${one}_s"]]))
+    content {
+      name = attribute.value
+      type = "S"
+    }
+  }
+
+  # Sparse: what has not an index's two keys is not in it.
+  dynamic "global_secondary_index" {
+    for_each = var.indexes
+    content {
+      name            = "by-${global_secondary_index.value}"
+      hash_key        = "${global_secondary_index.value}_p"
+      range_key       = "${global_secondary_index.value}_s"
+      projection_type = "KEYS_ONLY"
+    }
+  }
+
+  ttl {
+    attribute_name = "ttl"
+    enabled        = true
+  }
+
+  point_in_time_recovery {
+    enabled = true
+  }
+
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = var.key_arn
+  }
+
+  dynamic "replica" {
+    for_each = var.replica_regions
+    content {
+      region_name                 = replica.value
+      point_in_time_recovery      = true
+      deletion_protection_enabled = var.deletion_protection
+    }
+  }
+}
+
+output "arn" { value = aws_dynamodb_table.this.arn }
+output "name" { value = aws_dynamodb_table.this.name }
+output "stream_arn" { value = aws_dynamodb_table.this.stream_arn }
+output "guards" {
+  value = {
+    protected   = aws_dynamodb_table.this.deletion_protection_enabled
+    recoverable = aws_dynamodb_table.this.point_in_time_recovery[0].enabled
+    encrypted   = aws_dynamodb_table.this.server_side_encryption[0].enabled
+  }
+}
+output "shape" {
+  description = "For the test that holds this against the platform's own definition."
+  value = {
+    attributes = sort([for one in aws_dynamodb_table.this.attribute : one.name])
+    indexes    = { for one in aws_dynamodb_table.this.global_secondary_index : one.name => [one.hash_key, one.range_key, one.projection_type] }
+    keys       = [aws_dynamodb_table.this.hash_key, aws_dynamodb_table.this.range_key]
+    stream     = aws_dynamodb_table.this.stream_view_type
+    ttl        = aws_dynamodb_table.this.ttl[0].attribute_name
+  }
+}
