@@ -92,6 +92,8 @@ class Rest:
     async def close(self) -> None:
         await asyncio.gather(*(one.subscription.close() for one in self.members))
         await self._standings.close()
+        # A client that is alive when the process ends may take it down.
+        del self._admin
 
     async def _unrest(self, topic: str, group: str) -> str:
         """What is still under way, or nothing."""
@@ -204,3 +206,4 @@ async def kafka_buses(
     admin = AdminClient(config.client())
     for deleted in admin.delete_topics(names).values():
         await asyncio.wrap_future(deleted)
+    del admin

@@ -163,7 +163,7 @@ class KafkaSubscription:
     def caught_up(self, ends: dict[int, int]) -> bool:
         """Whether everything before those offsets was read, or as much as is read ahead."""
         held = self._holdings.all()
-        return all(h.giving_up or h.full or (h.reading and h.read >= ends.get(h.partition, 0)) for h in held)
+        return all(h.giving_up or not h.has_room or (h.reading and h.read >= ends.get(h.partition, 0)) for h in held)
 
     def _has_failed(self) -> bool:
         ended = not (self._membership.is_alive and self._reader.is_alive)

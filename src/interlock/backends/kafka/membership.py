@@ -163,6 +163,7 @@ class Membership:
         try:
             self._take_part()
         finally:
+            self._admin = None
             self._holdings.drop()
             with self._ending:
                 self._ended = True

@@ -71,7 +71,12 @@ class Standings:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._ends, topic)
 
     async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
         self._thread.shutdown(wait=False)
+
+    def _drop(self) -> None:
+        """A client has threads of its own, which may not outlive the process: without a name it ends."""
+        self._admin = None
 
     def _client(self) -> AdminClient:
         if self._admin is None:
