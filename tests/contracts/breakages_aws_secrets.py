@@ -52,8 +52,8 @@ BREAKAGES = (
     ),
     aws(
         "a put leaves the old values remembered",
-        "        finally:\n            self._cached.pop(name, None)\n",
-        "        finally:\n            pass\n",
+        "            self._puts += 1\n            self._cached.pop(name, None)\n",
+        "            self._puts += 1\n",
         f"{ON_AWS}long_values_stand_in_parts_which_go_when_they_are_replaced",
     ),
     aws(

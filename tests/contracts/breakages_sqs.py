@@ -96,7 +96,7 @@ BREAKAGES = (
     ),
     messages(
         "bodies are of any length",
-        "    if len(body if is_text else text) > CONTENT_BYTES_MAX:",
+        "    if len(text.encode()) > CONTENT_BYTES_MAX:",
         "    if False:",
         f"{ON_SQS}body_longer_than_sqs_takes_is_invalid_and_nothing_is_sent",
     ),
@@ -124,6 +124,12 @@ BREAKAGES = (
         "            left_s = until - self._clock.monotonic()\n            if left_s <= 0:",
         "            left_s = until - self._clock.monotonic()\n            if left_s <= 40:",
         f"{QUEUE}waiting_receiver_gets_a_message_whose_lease_ends_meanwhile",
+    ),
+    queue(
+        "a lease begins with the wait for its message",
+        "return max(asked_at, self._clock.monotonic() - ON_ITS_WAY_S), answer",
+        "return asked_at, answer",
+        f"{ON_SQS}lease_begins_when_a_message_arrives_and_not_when_the_wait_for_it_began",
     ),
     # -- ack
     queue(
@@ -187,6 +193,20 @@ BREAKAGES = (
         "            raise _unavailable(error) from error\n        await self._forget(place, message.handle)\n",
         "            raise _unavailable(error) from error\n",
         f"{QUEUE}message_whose_last_lease_ended_counts_as_dead_and_not_as_ready",
+    ),
+    messages(
+        "a message sent back by AWS's console is as dead as it was",
+        'return Received(said.get("id") or sqs_id, body, attempts,',
+        'attempts = _int(said.get("attempts")) or attempts\n'
+        '    return Received(said.get("id") or sqs_id, body, attempts,',
+        f"{ON_SQS}letter_sent_back_by_aws_console_is_alive_and_its_attempts_count_anew",
+    ),
+    letters(
+        "long letters cannot be written",
+        "text, how = content(message.body)",
+        "from interlock.backends.aws.sqs_messages import checked_content\n\n"
+        "        text, how = checked_content(message.body)",
+        f"{ON_SQS}longest_body_of_another_sender_can_still_die_and_be_redriven",
     ),
     letters(
         "a letter does not say when it died",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from interlock.backends.aws.calls import Calls
 from interlock.backends.aws.queue import SqsQueue
-from interlock.backends.aws.sqs_messages import AWAY_MOST_S, CONTENT_BYTES_MAX, DELAY_MOST_S, NET
+from interlock.backends.aws.sqs_messages import AWAY_MOST_S, CONTENT_BYTES_MAX, DELAY_MOST_S, NET, attributes
 from interlock.backends.local.clock import SystemClock
 from interlock.backends.local.ids import SystemIds
 from interlock.core.kernel.errors import Invalid
@@ -109,6 +110,44 @@ async def test_message_of_another_sender_has_the_id_and_time_sqs_gave_it(queue: 
     sent = await raw(queue, "send_message", MessageBody="from a schedule")
     (message,) = await queue.receive(WORK)
     assert (message.id, message.body, message.sent_at) == (sent["MessageId"], b"from a schedule", clock.now())
+    assert await queue.ack(WORK, message.receipt)
+
+
+async def test_longest_body_of_another_sender_can_still_die_and_be_redriven(
+    queue: SqsQueue, clock: ManualClock
+) -> None:
+    text = "x" * (CONTENT_BYTES_MAX + 1)
+    await raw(queue, "send_message", MessageBody=text)
+    for _ in range(ATTEMPTS_MAX):
+        (message,) = await queue.receive(WORK)
+        await queue.release(WORK, message.receipt)
+    assert [letter.body for letter in await queue.dead_letters(WORK)] == [text.encode()]
+    assert await queue.redrive(WORK, [message.id]) == 1
+    assert [one.attempts for one in await queue.receive(WORK)] == [1]
+
+
+async def test_letter_sent_back_by_aws_console_is_alive_and_its_attempts_count_anew(
+    queue: SqsQueue, clock: ManualClock
+) -> None:
+    """Which moves it as it is, with what it says of its death."""
+    said = attributes("msg_1", sent_at=clock.now(), attempts=ATTEMPTS_MAX, died_at=clock.now())
+    await raw(queue, "send_message", MessageBody="x", MessageAttributes=said)
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        assert [message.attempts for message in await queue.receive(WORK)] == [attempt]
+        clock.advance(LEASE_S)
+    assert await queue.receive(WORK) == []
+    assert [letter.died_at for letter in await queue.dead_letters(WORK)] == [clock.now()]
+
+
+async def test_lease_begins_when_a_message_arrives_and_not_when_the_wait_for_it_began(
+    queue: SqsQueue, clock: ManualClock
+) -> None:
+    waiting = asyncio.create_task(queue.receive(WORK, wait_s=20))
+    await clock.run_for(19)
+    await queue.send(WORK, b"x")
+    await clock.settle()
+    (message,) = await waiting
+    clock.advance(LEASE_S - 1 - 0.001)
     assert await queue.ack(WORK, message.receipt)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -85,6 +86,31 @@ async def test_values_are_asked_for_anew_after_a_put_whatever_became_of_it() -> 
     with pytest.raises(StoreUnavailable, match="EncryptionFailure"):
         await secrets.put("one", [Secret("new")])
     assert await secrets.get("one") == [Secret("new")]
+
+
+async def test_read_that_a_put_overtakes_is_not_remembered() -> None:
+    client = ScriptedClient(text("old"), text("old"), {}, text("new"))
+    secrets = secrets_of(client, ManualClock())
+    answered = asyncio.Event()
+    whole = secrets._whole
+
+    async def late(secret_id: str) -> str | None:
+        found = await whole(secret_id)
+        await answered.wait()
+        return found
+
+    secrets._whole = late  # type: ignore[method-assign]
+    reading = asyncio.create_task(secrets.get("one"))
+    await asyncio.sleep(0)
+    await secrets.put("one", [Secret("new")])
+    answered.set()
+    assert await reading == [Secret("old")]
+    assert await secrets.get("one") == [Secret("new")]
+
+
+async def test_secret_of_bytes_is_unavailable() -> None:
+    with pytest.raises(StoreUnavailable, match="JSON list"):
+        await secrets_of(ScriptedClient({"SecretBinary": b"x"})).get("one")
 
 
 async def test_parts_that_go_while_they_are_read_lead_to_the_newer_ones() -> None:

@@ -17,7 +17,10 @@ ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 
 
 class ObjectLock(NamedTuple):
-    """That nobody deletes or replaces what was put, for so long; the bucket must have been made with object lock."""
+    """That nobody deletes what was put, for so long. The bucket must have been made with object lock.
+
+    It is the version that is kept: who may delete can hide it behind a marker, never end it.
+    """
 
     days: int
     clock: Clock

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from interlock.backends.aws.calls import Calls
-from interlock.backends.aws.sqs_messages import SYSTEM_ATTRIBUTES, Received, attributes, content, received
+from interlock.backends.aws.sqs_messages import SYSTEM_ATTRIBUTES, Received, attributes, content, received_dead
 from interlock.core.kernel.clock import Millis
 
 LOOK_MOST = 1_000
@@ -69,5 +69,5 @@ class DeadLetters:
             )
             if not (messages := answer.get("Messages")):
                 break
-            found += [received(message) for message in messages]
+            found += [received_dead(message) for message in messages]
         return found

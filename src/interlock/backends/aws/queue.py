@@ -20,6 +20,7 @@ from interlock.backends.aws.sqs_messages import (
     SYSTEM_ATTRIBUTES,
     Received,
     attributes,
+    checked_content,
     content,
     received,
     received_by_lambda,
@@ -32,6 +33,8 @@ from interlock.core.kernel.queue import DELAY_MAX_S, DeadLetter, Queue, QueueDep
 RECEIVE_MOST = 10
 POLL_MOST_S = 20
 """How long one call may wait for a message."""
+ON_ITS_WAY_S = 1.0
+"""How long ago a lease may have begun at SQS when its message arrives here."""
 STALE = frozenset(
     {
         "ReceiptHandleIsInvalid",
@@ -54,7 +57,7 @@ class _Lease(NamedTuple):
     message: Received
     began: float
     ends: float
-    """Both monotonic seconds. It began when SQS was asked, so it ends here no later than there."""
+    """Both monotonic seconds, and rather too early."""
     is_last: bool
 
 
@@ -87,7 +90,7 @@ class SqsQueue:
         whole_s = _whole_s(delay_s)
         ready_at = now + math.ceil(delay_s * 1_000) if whole_s > DELAY_MOST_S else None
         said = attributes(message_id, sent_at=now, ready_at=ready_at)
-        await self._send(place, bytes(body), said, delay_s=min(whole_s, DELAY_MOST_S))
+        await self._send(place, checked_content(bytes(body)), said, delay_s=min(whole_s, DELAY_MOST_S))
         return message_id
 
     async def receive(self, queue: str, *, limit: int = 10, wait_s: float = 0.0) -> list[QueueMessage]:
@@ -178,7 +181,7 @@ class SqsQueue:
             for letter in await place.dead.take(set(ids)):
                 if letter.id not in revived:
                     said = attributes(letter.id, sent_at=letter.sent_at)
-                    await self._send(place, letter.body, said, delay_s=0)
+                    await self._send(place, content(letter.body), said, delay_s=0)
                     revived.add(letter.id)
                 await place.dead.forget(letter)
         except (Refused, OutcomeUnknown) as error:
@@ -188,9 +191,9 @@ class SqsQueue:
     # -- calls --------------------------------------------------------------------------------------------------------
 
     async def _poll(self, place: _Place, limit: int, *, wait_s: float) -> tuple[float, Answer]:
-        """When SQS was asked, and its answer."""
+        """SQS's answer, and since when the leases in it may run."""
         self._forget_old(place)
-        began = self._clock.monotonic()
+        asked_at = self._clock.monotonic()
         answer = await self._asked(
             "receive_message",
             QueueUrl=place.url,
@@ -200,7 +203,7 @@ class SqsQueue:
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=SYSTEM_ATTRIBUTES,
         )
-        return began, answer
+        return max(asked_at, self._clock.monotonic() - ON_ITS_WAY_S), answer
 
     async def _all_taken(self, place: _Place, messages: Sequence[Received], began: float) -> list[QueueMessage]:
         taken: list[QueueMessage] = []
@@ -226,8 +229,10 @@ class SqsQueue:
         place.held[one.handle] = _Lease(one, began, began + place.spec.lease_s, is_last)
         return QueueMessage(one.id, one.body, one.attempts, one.handle, one.sent_at)
 
-    async def _send(self, place: _Place, body: bytes, said: Mapping[str, Any], *, delay_s: int) -> None:
-        text, how = content(body)
+    async def _send(
+        self, place: _Place, written: tuple[str, Mapping[str, Any]], said: Mapping[str, Any], *, delay_s: int
+    ) -> None:
+        text, how = written
         await self._asked(
             "send_message",
             QueueUrl=place.url,

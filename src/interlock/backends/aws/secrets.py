@@ -56,6 +56,8 @@ class AwsSecrets:
         self._prefix, self._cache_s = prefix, cache_s
         self._key = {"KmsKeyId": kms_key} if kms_key else {}
         self._cached: dict[str, _Kept] = {}
+        self._puts = 0
+        """So that a read overtaken by a put of ours is not remembered."""
 
     def __repr__(self) -> str:
         return f"AwsSecrets({self._prefix!r})"
@@ -64,11 +66,13 @@ class AwsSecrets:
         kept = self._cached.get(name)
         if kept is not None and self._clock.monotonic() < kept.until:
             return list(kept.values)
-        began = self._clock.monotonic()
+        began, puts = self._clock.monotonic(), self._puts
         text = await self._whole(self._id(name))
         if text is None:
             return []
         values = [Secret(value) for value in _list(text)]
+        if puts != self._puts:
+            return values
         self._cached.pop(name, None)
         while len(self._cached) >= CACHED_MOST:
             del self._cached[next(iter(self._cached))]
@@ -88,6 +92,7 @@ class AwsSecrets:
             else:
                 await self._write(secret_id, await self._in_parts(secret_id, text))
         finally:
+            self._puts += 1
             self._cached.pop(name, None)
         if old is not None:
             await self._forget_parts(_parts(secret_id, old))
@@ -135,7 +140,7 @@ class AwsSecrets:
             if refused.code == ABSENT or _is_scheduled(refused):
                 return None
             raise _unavailable(refused) from refused
-        return str(answer["SecretString"])
+        return str(answer.get("SecretString", ""))  # which a secret of bytes has not
 
     async def _write(self, secret_id: str, text: str) -> None:
         token = self._new_token()

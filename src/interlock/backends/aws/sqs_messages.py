@@ -58,8 +58,16 @@ class Received(NamedTuple):
         return DeadLetter(self.id, self.body, self.attempts, self.sent_at, died_at)
 
 
+def checked_content(body: bytes) -> tuple[str, dict[str, Any]]:
+    """Of a new message. Raises Invalid when it is too long."""
+    text, how = content(body)
+    if len(text.encode()) > CONTENT_BYTES_MAX:
+        raise Invalid(f"a message may have {CONTENT_BYTES_MAX} bytes, as base64 if it is no text")
+    return text, how
+
+
 def content(body: bytes) -> tuple[str, dict[str, Any]]:
-    """A body as SQS takes it, and the attributes that say how. Raises Invalid when it is too long."""
+    """A body as SQS takes it, and the attributes that say how."""
     try:
         text = body.decode()
         is_text = bool(text) and _NO_TEXT.search(text) is None
@@ -67,8 +75,6 @@ def content(body: bytes) -> tuple[str, dict[str, Any]]:
         is_text = False
     if not is_text:
         text = base64.b64encode(body).decode() or "="  # an empty text is none to SQS
-    if len(body if is_text else text) > CONTENT_BYTES_MAX:
-        raise Invalid(f"a message may have {CONTENT_BYTES_MAX} bytes, as base64 if it is no text")
     return text, {} if is_text else {"encoding": _text("base64")}
 
 
@@ -79,9 +85,19 @@ def attributes(message_id: str, *, sent_at: Millis, **numbers: int | None) -> di
 
 
 def received(message: Mapping[str, Any]) -> Received:
-    """An entry of a ReceiveMessage answer."""
-    said = {name: value.get("StringValue", "") for name, value in message.get("MessageAttributes", {}).items()}
+    """An entry of a ReceiveMessage answer.
+
+    What it says of a death is not heeded: it is alive again, sent back from the dead letters by AWS's console.
+    """
+    said = _said(message)
     return _received(message["MessageId"], message["Body"], message["ReceiptHandle"], message["Attributes"], said)
+
+
+def received_dead(message: Mapping[str, Any]) -> Received:
+    """The same, from the dead letters."""
+    one, said = received(message), _said(message)
+    died_at, attempts = _int(said.get("died-at")), _int(said.get("attempts"))
+    return one if died_at is None or attempts is None else one._replace(died_at=died_at, attempts=attempts)
 
 
 def received_by_lambda(record: Mapping[str, Any]) -> Received:
@@ -108,12 +124,14 @@ def dead_definition() -> dict[str, str]:
 def _received(sqs_id: str, text: str, handle: str, system: Mapping[str, str], said: Mapping[str, str]) -> Received:
     first_received_at = int(system["ApproximateFirstReceiveTimestamp"])
     sent_at = _int(said.get("sent-at")) or int(system["SentTimestamp"])
-    ready_at, died_at = _int(said.get("ready-at")) or 0, _int(said.get("died-at"))
+    ready_at = _int(said.get("ready-at")) or 0
     attempts = int(system["ApproximateReceiveCount"]) - (first_received_at < ready_at)
-    if died_at is not None:
-        attempts = _int(said.get("attempts")) or 0
     body = _bytes(text, said.get("encoding", ""))
-    return Received(said.get("id") or sqs_id, body, attempts, handle, sent_at, ready_at, died_at, first_received_at)
+    return Received(said.get("id") or sqs_id, body, attempts, handle, sent_at, ready_at, None, first_received_at)
+
+
+def _said(message: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value.get("StringValue", "") for name, value in message.get("MessageAttributes", {}).items()}
 
 
 def _bytes(text: str, encoding: str) -> bytes:
