@@ -60,6 +60,8 @@ EXCEPTIONS: dict[Rule, dict[str, str]] = {
         "tests/providers/simulator/harness.py": REAL_SOCKETS,
         "tests/providers/simulator/test_wire.py": REAL_SOCKETS,
         "tests/running.py": REAL_PROCESSES,
+        "tests/workflows/test_killed_worker.py": REAL_PROCESSES,
+        "tests/workflows/worker_process.py": REAL_PROCESSES,
         "tests/workflows/runners.py": "asks an emulator again, to which no clock of ours applies",
         "tests/workflows/scripted.py": "a Lambda function that takes too long",
         "tests/simulation/": "its event loop has no time but its own, and forbids the machine's",

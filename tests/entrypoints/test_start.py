@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-LATER = ("aiohttp", "joserfc", "cryptography", "opentelemetry", "rich", "typer", "uvicorn")
+LATER = ("aiohttp", "joserfc", "cryptography", "jsonata", "opentelemetry", "rich", "typer", "uvicorn")
 
 
 def told(program: str) -> str:

@@ -157,6 +157,12 @@ def test_what_is_too_large_ends_it_and_no_catcher_of_all_errors_sees_it():
     assert ended(played) == (Status.FAILED, None, "States.DataLimitExceeded")
 
 
+def test_answer_that_is_no_json_ends_it_likewise():
+    played = Played({"A": task(Catch=[{"ErrorEquals": ["States.ALL"], "Next": "Mended"}]), "Mended": PASS})
+    played.answer(object())
+    assert ended(played) == (Status.FAILED, None, "States.Runtime")
+
+
 # -- choice, wait, succeed, fail ---------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,11 @@ from interlock.backends.asl.messages import QUEUE, QUEUE_SPEC
 from interlock.backends.local.ids import SystemIds
 from interlock.backends.memory.queue import MemoryQueue
 from interlock.backends.memory.store import MemoryStore
+from interlock.backends.sqlite import queue as sqlite_queue
+from interlock.backends.sqlite import store as sqlite_store
+from interlock.backends.sqlite.database import Database
+from interlock.backends.sqlite.queue import SqliteQueue
+from interlock.backends.sqlite.store import SqliteStore
 from interlock.core.kernel.errors import OutcomeUnknown, StoreUnavailable, WriteConflict
 from interlock.core.kernel.queue import DELAY_MAX_S
 from interlock.core.kernel.workflows import Status
@@ -116,11 +121,18 @@ class Life:
 class World:
     """What outlives every worker."""
 
-    def __init__(self, scripts: Path, *, story: str = STORY) -> None:
+    def __init__(self, scripts: Path, *, story: str = STORY, on_disk: bool = False) -> None:
         self.clock, self.scripts, self.story = ManualClock(), scripts, story
         scripts.mkdir(parents=True, exist_ok=True)
-        self.store = MemoryStore(self.clock)
-        self.queue = MemoryQueue([QUEUE_SPEC], clock=self.clock, ids=SystemIds(self.clock))
+        ids = SystemIds(self.clock)
+        self.store: Any = MemoryStore(self.clock)
+        self.queue: Any = MemoryQueue([QUEUE_SPEC], clock=self.clock, ids=ids)
+        self.database: Database | None = None
+        if on_disk:
+            schemas = [sqlite_store.SCHEMA, sqlite_queue.SCHEMA]
+            self.database = Database.open(scripts / "interlock.db", schemas=schemas, clock=self.clock)
+            self.store = SqliteStore(self.database)
+            self.queue = SqliteQueue(self.database, [QUEUE_SPEC], clock=self.clock, ids=ids)
 
     def worker(self, life: Life | None = None) -> Local:
         life = life or Life()
@@ -149,6 +161,22 @@ async def assert_told_once(world: World, worker: Local) -> None:
     assert (done.status, done.output) == (Status.SUCCEEDED, "mended")
     assert told(await worker.workflows.history("story/s")) == HISTORY
     assert all_asked(world.scripts, "s", "mend")[-1]["sum"] == 60
+
+
+async def test_worker_killed_on_disk_loses_nothing_either(tmp_path):
+    for ends_at in range(5, 200, 13):
+        world = World(tmp_path / str(ends_at), on_disk=True)
+        script(world.scripts, "s", ANSWERS)
+        life = Life(ends_at=ends_at)
+        await until_dead(world.worker(life), life)
+        assert life.ticks == ends_at
+        await world.database.close()
+        reopened = World(world.scripts, on_disk=True)
+        reopened.clock.advance(2 * QUEUE_SPEC.lease_s)
+        second = reopened.worker()
+        assert await second.workflows.start("story", {}, id="s") == "story/s"
+        await assert_told_once(reopened, second)
+        await reopened.database.close()
 
 
 async def ticks_of_one_life(scripts: Path) -> int:

@@ -16,7 +16,6 @@ from interlock.backends.asl.filling import (
     NOT_EVALUATED,
     RUNTIME,
     TIMEOUT,
-    TOO_LARGE,
     Failed,
     check_size,
     context_of,
@@ -28,8 +27,7 @@ from interlock.backends.asl.filling import (
 )
 from interlock.backends.asl.run import ROOT, Branch, Job, JobKind, Run
 from interlock.core.kernel.clock import SECOND, Millis, parse_rfc3339
-from interlock.core.kernel.errors import Invalid
-from interlock.core.kernel.workflows import Happening, Json, Status, What, encode_payload
+from interlock.core.kernel.workflows import Happening, Json, Status, What
 
 HAPPENINGS_AT_ONCE = 18
 """Of one advance, so that it fits into one commit."""
@@ -75,16 +73,16 @@ class Advance:
 
     def answer(self, at: str, output: Json) -> None:
         """Of a step, or to a token. Its job is a live one."""
-        branch = self.run.branches[at]
-        task = branch.job is not None and branch.job.kind is JobKind.TOKEN
+        job = self.run.branches[at].job
         try:
-            encode_payload(output)
-        except Invalid as error:
-            self._fail(at, Failed(TOO_LARGE if "most" in error.detail else RUNTIME, error.detail))
+            check_size(output)
+        except Failed as failed:
+            self._fail(at, failed)
         else:
             self._tell(at, What.SUCCEEDED)
             # As the service answers: a token's answer bare, a step's in an envelope.
-            self._leave(at, output if task else {"StatusCode": 200, "Payload": output})
+            bare = job is not None and job.kind is JobKind.TOKEN
+            self._leave(at, output if bare else {"StatusCode": 200, "Payload": output})
         self._go_on()
 
     def fail(self, at: str, error: str, cause: str) -> None:

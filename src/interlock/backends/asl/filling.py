@@ -10,7 +10,7 @@ from interlock.backends.asl.run import ROOT, Branch, JobKind, Run
 from interlock.backends.asl.tokens import format_token
 from interlock.core.kernel.clock import rfc3339
 from interlock.core.kernel.errors import Invalid
-from interlock.core.kernel.workflows import CAUSE_MAX, ERROR_MAX, Json, encode_payload
+from interlock.core.kernel.workflows import CAUSE_MAX, ERROR_MAX, OVERSIZE, Json, encode_payload
 
 TIMEOUT, HEARTBEAT = "States.Timeout", "States.HeartbeatTimeout"
 TOO_LARGE, RUNTIME = "States.DataLimitExceeded", "States.Runtime"
@@ -69,7 +69,7 @@ def check_size(value: Json) -> None:
     try:
         encode_payload(value)
     except Invalid as error:
-        raise Failed(TOO_LARGE, error.detail) from error
+        raise Failed(TOO_LARGE if error.reason == OVERSIZE else RUNTIME, error.detail) from error
 
 
 def matches(names: frozenset[str], error: str) -> bool:

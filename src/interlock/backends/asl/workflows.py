@@ -7,6 +7,7 @@ a worker that is killed anywhere loses nothing, and a step is run once or more, 
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -215,8 +216,7 @@ class LocalWorkflows:
         if len(encoded) > VALUE_BYTES_MAX:
             advance.give_up(TOO_LARGE, f"the execution has {len(encoded)} bytes; {VALUE_BYTES_MAX} is the most")
             encoded = encode_run(run)
-        for errand in advance.errands:
-            await self._send(run, errand)
+        await asyncio.gather(*(self._send(run, errand) for errand in advance.errands))  # so that they share a commit
         first = run.happenings - len(advance.happenings)
         told = [
             Put(_key(run.id, f"happening/{first + n:06d}"), encode_happening(one))

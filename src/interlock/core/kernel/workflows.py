@@ -22,6 +22,8 @@ Json = Any
 
 PAYLOAD_BYTES_MAX = 262_144
 """Of an input, an output and whatever goes from one state to the next, as JSON."""
+OVERSIZE = "workflow_payload_too_large"
+"""The code of what is refused for its size."""
 ERROR_MAX = 256
 CAUSE_MAX = 32_768
 TOKEN_MAX = 2_048
@@ -129,7 +131,7 @@ def encode_payload(value: Json) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         raise Invalid("not JSON") from error
     if len(encoded) > PAYLOAD_BYTES_MAX:
-        raise Invalid(f"{len(encoded)} bytes of JSON; {PAYLOAD_BYTES_MAX} is the most")
+        raise Invalid(f"{len(encoded)} bytes of JSON; {PAYLOAD_BYTES_MAX} is the most", code=OVERSIZE)
     return encoded
 
 
