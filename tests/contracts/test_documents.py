@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
@@ -11,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from interlock.backends.memory.documents import MemoryDocuments
+from interlock.backends.mongo.documents import MongoDocuments
 from interlock.backends.sqlite.database import Database
 from interlock.backends.sqlite.documents import SqliteDocuments, schema
 from interlock.core.kernel.documents import Collection, Document, Documents, Scalar
@@ -28,11 +31,21 @@ class Pair(NamedTuple):
     other: Documents
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("mongo", marks=pytest.mark.aws)])
 async def pair(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Pair]:
     if request.param == "memory":
         memory = MemoryDocuments(COLLECTIONS)
         yield Pair(memory, memory)
+        return
+    if request.param == "mongo":
+        server, database = request.getfixturevalue("mongo"), f"d{uuid.uuid4().hex}"
+        first, second = (
+            MongoDocuments(server.uri, COLLECTIONS, clock=clock, random=random.random, database=database)
+            for _ in range(2)
+        )
+        yield Pair(first, second)
+        await first.close()
+        await second.close()
         return
     databases = [Database.open(tmp_path / "d.db", schemas=[schema(COLLECTIONS)], clock=clock) for _ in range(2)]
     yield Pair(*(SqliteDocuments(database, COLLECTIONS) for database in databases))

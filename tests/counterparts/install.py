@@ -27,6 +27,7 @@ from tests.counterparts.paths import (
     CONTRACTS,
     LOCALSTRIPE,
     MINISTACK,
+    MONGO,
     NODE,
     SPECTRAL,
     STANDARDWEBHOOKS,
@@ -54,6 +55,10 @@ def install_localstripe() -> None:
 
 def install_ministack() -> None:
     _once(MINISTACK, lambda home: _pip(home, f"ministack=={MINISTACK.version}"))
+
+
+def install_mongo() -> None:
+    _once(MONGO, lambda home: _pip(home, f"nx-27017=={MONGO.version}"))
 
 
 def install_contracts() -> None:
@@ -127,6 +132,7 @@ def _apt_get(package: str) -> None:
 STEPS: dict[str, Callable[[], None]] = {
     "localstripe": install_localstripe,
     "ministack": install_ministack,
+    "mongo": install_mongo,
     "contracts": install_contracts,
     "standardwebhooks": install_standardwebhooks,
     "spectral": install_spectral,

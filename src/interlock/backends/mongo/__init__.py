@@ -1,0 +1,1 @@
+"""Documents on DocumentDB, or whatever else speaks the MongoDB protocol."""
