@@ -150,13 +150,13 @@ BREAKAGES = (
         "the document named by before is shown again",
         'yield ("$gt", before or "") if lowest_is_seen',
         'yield ("$gte", before or "") if lowest_is_seen',
-        f"{CONTRACT}pages_forth_and_back_show_every_document_once",
+        f"{CONTRACT}documents_between_two_ids",
     ),
     rows(
         "the document named by after is shown again",
         'yield "$lt", after',
         'yield "$lte", after',
-        f"{CONTRACT}pages_forth_and_back_show_every_document_once",
+        f"{CONTRACT}documents_between_two_ids",
     ),
     rows(
         "id_from itself is left out",
