@@ -75,7 +75,12 @@ async def open_storage_on_aws(settings: Settings, *, log: BinaryIO | None = None
     )
     bus = KafkaBus(await _kafka(aws.kafka, secrets), clock, new_token=_token)
     documents = MongoDocuments(
-        await _needed(secrets, DOCUMENTS_URI), COLLECTIONS, database=aws.documents, ca_file=aws.documents_ca
+        await _needed(secrets, DOCUMENTS_URI),
+        COLLECTIONS,
+        clock=clock,
+        random=random.random,
+        database=aws.documents,
+        ca_file=aws.documents_ca,
     )
     queue = SqsQueue(calls("sqs", "SQS", missing=NO_QUEUE), QUEUES, base_url=aws.queues, clock=clock, ids=ids)
     store = DynamoStore(

@@ -39,7 +39,7 @@ class Breakage(NamedTuple):
     """Occurs exactly once in the file."""
     new: str
     test: str
-    """The test that must fail, as `module.py::function`; its module is beside this file."""
+    """The test that must fail, as `module.py::function`; its module is beside this file, or `folder/module.py` below tests."""
     only: str = ""
     """Further choice among the function's parameters: the test's id must hold this, such as the adapter."""
 
@@ -59,6 +59,11 @@ def breakages() -> list[Breakage]:
 def fits(breakage: Breakage) -> bool:
     """Whether the place to break is still there, once."""
     return (SOURCE / "interlock" / breakage.file).read_text().count(breakage.old) == 1
+
+
+def path_of(test: str) -> str:
+    """From the root of the repository."""
+    return f"tests/{test}" if "/" in test.partition("::")[0] else f"tests/contracts/{test}"
 
 
 def run_tests(source: Path, tests: Sequence[str], *, only: str = "") -> subprocess.CompletedProcess[str]:
@@ -84,8 +89,8 @@ def attempt(breakage: Breakage) -> Trial:
         source = copy_source(Path(folder) / "src")
         file = source / "interlock" / breakage.file
         file.write_text(file.read_text().replace(breakage.old, breakage.new))
-        done = run_tests(source, [f"tests/contracts/{breakage.test}"], only=breakage.only)
-    failed = re.search(rf"^FAILED tests/contracts/{re.escape(breakage.test)}", done.stdout, re.MULTILINE)
+        done = run_tests(source, [path_of(breakage.test)], only=breakage.only)
+    failed = re.search(rf"^FAILED {re.escape(path_of(breakage.test))}", done.stdout, re.MULTILINE)
     if done.returncode == 1 and failed:
         return Trial(breakage, "caught")
     if done.returncode == 0:
@@ -97,7 +102,7 @@ def sound_without_breakage(chosen: Sequence[Breakage]) -> bool:
     """The same tests on an untouched copy: they must pass."""
     with tempfile.TemporaryDirectory() as folder:
         source = copy_source(Path(folder) / "src")
-        done = run_tests(source, sorted({f"tests/contracts/{breakage.test}" for breakage in chosen}))
+        done = run_tests(source, sorted({path_of(breakage.test) for breakage in chosen}))
     if done.returncode != 0:
         print(done.stdout[-4000:], done.stderr[-2000:])
         print("the tests fail without any breakage")

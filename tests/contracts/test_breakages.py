@@ -12,7 +12,7 @@ from tests.contracts.breakages import Breakage
 def test_breakage_still_fits_the_source_and_names_a_test_that_exists(breakage: Breakage) -> None:
     assert breakages.fits(breakage)
     module, _, function = breakage.test.partition("::")
-    assert f"def {function}(" in (breakages.HERE / module).read_text()
+    assert f"def {function}(" in (breakages.ROOT / breakages.path_of(module)).read_text()
 
 
 def test_breakages_have_names_of_their_own() -> None:

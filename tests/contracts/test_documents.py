@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -38,7 +39,10 @@ async def pair(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualCloc
         return
     if request.param == "mongo":
         server, database = request.getfixturevalue("mongo"), f"d{uuid.uuid4().hex}"
-        first, second = (MongoDocuments(server.uri, COLLECTIONS, database=database) for _ in range(2))
+        first, second = (
+            MongoDocuments(server.uri, COLLECTIONS, clock=clock, random=random.random, database=database)
+            for _ in range(2)
+        )
         yield Pair(first, second)
         await first.close()
         await second.close()
