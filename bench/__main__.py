@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from bench import gates, imports, machine, page, provider, report, write_units
+from bench import gates, imports, machine, page, provider, report
 from bench.comparators.postgres import Postgres
 from bench.contestants.interlock import NotCaughtUp
 from bench.course import DRIVER, ONE_CORE
@@ -57,8 +57,6 @@ def measure(plan: Plan, folder: Path) -> dict[str, Any]:
         results |= measuring.two_cores()
         postgres.stop()
         results |= measuring.histories()
-        say("write units")
-        results["write_units"] = write_units.measure(folder, simulator)
         results["persisted"] = {"wrong": measuring.wrong, "counted": measuring.counted}
     finally:
         postgres.stop()

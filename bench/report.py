@@ -73,8 +73,6 @@ def tables(results: Results) -> Iterator[Table]:
         yield _profile(name, shares)
     if "histories" in results:
         yield _histories(results)
-    if "write_units" in results:
-        yield _write_units(results)
     if "imports" in results:
         yield _imports(results)
 
@@ -209,14 +207,6 @@ def _histories(results: Results) -> Table:
         ["stored", "payments/s", "of the smallest", "CPU us", "disk bytes each"],
         rows,
     )
-
-
-def _write_units(results: Results) -> Table:
-    rows = [
-        [name, number(one["path"]), number(one["consumers"]), number(one["path"] + one["consumers"])]
-        for name, one in results["write_units"].items()
-    ]
-    return "Write units, as DynamoDB would count them", ["", "request", "consumers", "together"], rows
 
 
 def _imports(results: Results) -> Table:

@@ -1,19 +1,20 @@
 """Packs the functions: `python src/lambdas/package.py [--arch x86_64|arm64 ...] [--out FOLDER]`.
 
 Two kinds of archive for each architecture: `dependencies-ARCH.zip`, a layer with the locked packages, and `NAME.zip` for each
-function, its handler and the platform. The same tree gives the same bytes: names in order, no times, no byte code.
+function, its handler and the platform. Byte code is packed with them, as a function cannot write its own. The same tree gives
+the same bytes: names in order, no times, byte code that names its source by content.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import shutil
+import os
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -27,9 +28,9 @@ PLATFORMS = {
 """Lambda's architectures, and the wheels that run there (Amazon Linux 2023 has glibc 2.34)."""
 BYTES_MAX = 50 * 1024 * 1024
 """Of one archive: what Lambda takes in one piece."""
-LEFT_OUT = ("__pycache__", "tests", "test", "bin", "include", "share")
+LEFT_OUT = ("tests", "test", "bin", "include", "share")
 """Of the packages: what no import reads."""
-SUFFIXES_LEFT_OUT = (".pyc", ".pyi", ".pxd", ".pyx", ".c", ".h", ".a")
+SUFFIXES_LEFT_OUT = (".pyi", ".pxd", ".pyx", ".c", ".h", ".a")
 SERVICES = frozenset(
     (
         "dynamodb",
@@ -55,24 +56,45 @@ def functions() -> list[str]:
     return sorted(path.parent.name for path in HERE.glob("*/handler.py"))
 
 
-def pack_function(name: str, target: Path) -> Path:
-    """The function's handler, and the platform without what only one machine needs."""
-    files = [(Path("handler.py"), HERE / name / "handler.py")]
-    files += [(Path("interlock") / path, ROOT / "src/interlock" / path) for path in _files(ROOT / "src/interlock")]
-    files += [(Path("workflows") / path, ROOT / "workflows" / path) for path in _files(ROOT / "workflows")]
-    return _zip(target / f"{name}.zip", files)
-
-
-def pack_dependencies(arch: str, target: Path, *, keep: Path | None = None) -> Path:
-    """The locked packages as a layer. `keep`: leave them unpacked there, too."""
+def pack_functions(target: Path, names: Sequence[str] | None = None) -> list[Path]:
+    """Each function's handler, with the platform and the definitions of workflows."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "python"
-        install(arch, folder)
-        if keep is not None:
-            shutil.copytree(folder, keep, dirs_exist_ok=True)
-        return _zip(
-            target / f"dependencies-{arch}.zip", [(Path("python") / path, folder / path) for path in _files(folder)]
-        )
+        folder = Path(scratch)
+        for place in ("src/interlock", "workflows"):
+            for path in _files(ROOT / place):
+                _copy(ROOT / place / path, folder / Path(place).name / path)
+        for name in functions():
+            _copy(HERE / name / "handler.py", folder / "handlers" / name / "handler.py")
+        compile_all(folder, "/var/task")
+        shared = [(path, folder / path) for path in _files(folder) if path.parts[0] != "handlers"]
+        return [
+            _zip(target / f"{name}.zip", [*shared, *((path, inside / path) for path in _files(inside))])
+            for name in names or functions()
+            if (inside := folder / "handlers" / name)
+        ]
+
+
+def pack_dependencies(arch: str, target: Path) -> Path:
+    """The locked packages as a layer."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        install(arch, folder / "python")
+        needed = [path for path in _files(folder) if _is_needed(Path(*path.parts[1:]))]
+        for path in sorted(set(_files(folder)) - set(needed)):
+            (folder / path).unlink()
+        compile_all(folder / "python", "/opt/python")
+        return _zip(target / f"dependencies-{arch}.zip", [(path, folder / path) for path in _files(folder)])
+
+
+def compile_all(folder: Path, at: str) -> None:
+    """Byte code beside each source, as if it stood `at`; what is no Python of ours is passed over."""
+    command = [sys.executable, "-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash"]
+    subprocess.run(  # noqa: S603
+        [*command, "-s", str(folder), "-p", at, str(folder)],
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
 
 
 def install(arch: str, folder: Path) -> None:
@@ -100,14 +122,13 @@ def digest(archive: Path) -> str:
     return hashlib.sha256(archive.read_bytes()).hexdigest()
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """What is packed of a folder, relative to it, in order."""
+def _files(folder: Path) -> list[Path]:
+    """Of a folder, relative to it, in order; of the tree, without its own byte code."""
     if not folder.is_dir():
-        return
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if path.is_file() and "__pycache__" not in inside.parts and (_is_ours(folder) or _is_needed(inside)):
-            yield inside
+        return []
+    is_ours = folder.is_relative_to(ROOT)
+    inside = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    return [path for path in inside if not (is_ours and "__pycache__" in path.parts)]
 
 
 def _is_needed(inside: Path) -> bool:
@@ -118,8 +139,9 @@ def _is_needed(inside: Path) -> bool:
     return parts[:2] != ("botocore", "data") or len(parts) == 3 or parts[2] in SERVICES
 
 
-def _is_ours(folder: Path) -> bool:
-    return folder.is_relative_to(ROOT)
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(source.read_bytes())
 
 
 def _zip(archive: Path, files: Sequence[tuple[Path, Path]]) -> Path:
@@ -143,7 +165,7 @@ def main(arguments: Sequence[str]) -> None:
     chosen = parser.parse_args(arguments)
     chosen.out.mkdir(parents=True, exist_ok=True)
     made = [pack_dependencies(arch, chosen.out) for arch in chosen.arch or sorted(PLATFORMS)]
-    made += [pack_function(name, chosen.out) for name in functions()]
+    made += pack_functions(chosen.out)
     for archive in made:
         sys.stdout.write(f"{digest(archive)}  {archive.stat().st_size:>9}  {archive.name}\n")
 

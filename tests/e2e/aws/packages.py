@@ -33,16 +33,19 @@ class Packages:
     def __init__(self, folder: Path) -> None:
         """Archives of the functions go to `folder`; the layer, which seldom changes, is kept in the cache."""
         self.functions: list[str] = package.functions()
-        self.layer = _layer()
-        """The layer's packages, unpacked."""
-        self._archives = {name: package.pack_function(name, folder) for name in self.functions}
+        self.layer = layer()
+        package.pack_functions(folder)
+        self._folder = folder
 
     def archive(self, name: str) -> Path:
-        return self._archives[name]
+        return self._folder / f"{name}.zip"
 
 
-def _layer() -> Path:
-    lock = hashlib.sha256((ROOT / "src/lambdas/requirements.lock").read_bytes()).hexdigest()[:12]
+def layer() -> Path:
+    """The layer's packages, unpacked."""
+    lock = hashlib.sha256(
+        (ROOT / "src/lambdas/requirements.lock").read_bytes() + (ROOT / "src/lambdas/package.py").read_bytes()
+    ).hexdigest()[:12]
     home = CACHE / f"lambda-layer-{lock}-{ARCH}"
     if not (home / ".complete").exists():
         shutil.rmtree(home, ignore_errors=True)
