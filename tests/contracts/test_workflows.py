@@ -44,7 +44,7 @@ ASK = {
             "token": "{% $states.context.Task.Token %}",
         },
     },
-    "TimeoutSeconds": 3,
+    "TimeoutSeconds": 60,
     "End": True,
 }
 REFUSE = {"Type": "Fail", "Error": "NotToday", "Cause": "it is closed"}
@@ -58,6 +58,7 @@ TEXTS = {
     "greet": definition({"Greet": GREET}),
     "greet_too": definition({"Greet": GREET}),
     "ask": definition({"Ask": ASK}),
+    "ask_briefly": definition({"Ask": ASK | {"TimeoutSeconds": 3}}),
     "ask_two": definition(
         {
             "Ask": {name: value for name, value in ASK.items() if name != "End"} | {"Next": "AskMore"},
@@ -108,10 +109,10 @@ def workflows(pair: Pair) -> Workflows:
     return pair.workflows
 
 
-async def asking(pair: Pair) -> tuple[str, str]:
+async def asking(pair: Pair, workflow: str = "ask") -> tuple[str, str]:
     """An execution that waits for an answer, and its token."""
     script(pair.runner.scripts, "a", {})
-    execution = await pair.workflows.start("ask", {}, id="a")
+    execution = await pair.workflows.start(workflow, {}, id="a")
     return execution, str((await asked(pair.runner, execution, "ask"))["token"])
 
 
@@ -247,7 +248,7 @@ async def test_failure_is_told_with_its_name_and_cause(pair: Pair) -> None:
 
 
 async def test_answer_after_the_time_is_over_changes_nothing(pair: Pair) -> None:
-    execution, token = await asking(pair)
+    execution, token = await asking(pair, "ask_briefly")
     done = await finished(pair.runner, execution)
     assert (done.status, done.error) == (Status.FAILED, "States.Timeout")
     assert await pair.workflows.signal(token, {}) is False

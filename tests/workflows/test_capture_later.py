@@ -89,8 +89,8 @@ async def test_capture_without_an_amount_is_asked_for_all_there_is(open_runner):
 
 
 async def test_capture_that_takes_too_long_is_made_again_under_the_same_name(open_runner):
-    async with open_runner({NAME: with_timeout(TEXTS[NAME], "Capture", 4)}) as runner:
-        script(runner.scripts, "later", {"capture_payment": [{"hangs_s": 6, **gives("captured")}, gives("captured")]})
+    async with open_runner({NAME: with_timeout(TEXTS[NAME], "Capture", 8)}) as runner:
+        script(runner.scripts, "later", {"capture_payment": [{"hangs_s": 12, **gives("captured")}, gives("captured")]})
         execution = await started(runner)
         assert (await finished(runner, execution)).output == {"status": "captured", "payment": "pay_1"}
         assert told(await runner.workflows.history(execution))[2] == (

@@ -79,8 +79,8 @@ async def test_payment_is_looked_up_until_it_is_certain_or_a_person_is_called(op
 
 
 async def test_look_up_that_takes_too_long_is_made_again(open_runner):
-    async with open_runner({NAME: with_timeout(TEXTS[NAME], "LookUp", 4)}) as runner:
-        script(runner.scripts, "pay_1", {"look_up_payment": [{"hangs_s": 6, **OPEN}, CERTAIN]})
+    async with open_runner({NAME: with_timeout(TEXTS[NAME], "LookUp", 8)}) as runner:
+        script(runner.scripts, "pay_1", {"look_up_payment": [{"hangs_s": 12, **OPEN}, CERTAIN]})
         execution = await runner.workflows.start(NAME, INPUT, id="pay_1")
         done = await finished(runner, execution)
         assert done.output == {"status": "certain", "payment": "pay_1", "state": "succeeded", "tries": 1}
