@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -28,7 +27,8 @@ _START, _END = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-unt
 
 COUNTED_MAX = 5_000
 """Offsets that are looked at one by one: the ends of transactions stand between messages and are none."""
-
+MARKS_S = 2.0
+"""How long a transaction that has been committed may take to show in all its partitions."""
 
 _IN_PASSING = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -41,7 +41,7 @@ _IN_PASSING = (
 class Pending(NamedTuple):
     records: list[BusRecord]
     complete: bool
-    """False if there were more than was asked for."""
+    """False if there were more than was asked for, or a transaction goes on whose messages cannot be read yet."""
 
 
 class _Span(NamedTuple):
@@ -54,6 +54,8 @@ class Standings:
         self._config = config
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-standings")
         self._admin: AdminClient | None = None
+        self._followers: dict[str, Consumer] = {}
+        """By group: they ask in its name and belong to none."""
 
     async def partitions(self, topic: str) -> list[int]:
         """Raises Invalid if there is no such topic, StoreUnavailable."""
@@ -77,11 +79,18 @@ class Standings:
     def _drop(self) -> None:
         """A client has threads of its own, which may not outlive the process: without a name it ends."""
         self._admin = None
+        while self._followers:
+            self._followers.popitem()[1].close()
 
     def _client(self) -> AdminClient:
         if self._admin is None:
             self._admin = AdminClient(self._config.client())
         return self._admin
+
+    def _follower(self, group: str) -> Consumer:
+        if group not in self._followers:
+            self._followers[group] = Consumer(reading_settings(self._config, group))
+        return self._followers[group]
 
     def _partitions(self, topic: str) -> list[int]:
         try:
@@ -95,15 +104,35 @@ class Standings:
         return sorted(found.partitions)
 
     def _lag(self, topic: str, group: str) -> int:
+        self._await_marks(topic)
         spans = self._spans(topic, group)
         size = sum(span.end - span.first for span in spans.values())
         return size if size > COUNTED_MAX else len(self._read(topic, group, spans, size, framed=False).records)
 
     def _pending(self, topic: str, group: str, limit: int, framed: bool) -> Pending:
-        return self._read(topic, group, self._spans(topic, group), limit, framed=framed)
+        settled = self._await_marks(topic)
+        found = self._read(topic, group, self._spans(topic, group), limit, framed=framed)
+        return found if settled else found._replace(complete=False)
 
     def _ends(self, topic: str) -> dict[int, int]:
+        self._await_marks(topic)
         return self._offsets(topic, self._partitions(topic), _END)
+
+    def _await_marks(self, topic: str) -> bool:
+        """Wait a moment for transactions that end: one is committed before its end stands in every partition.
+
+        False if one goes on: what it holds, and what stands behind it, nobody can read yet.
+        """
+        numbers = self._partitions(topic)
+        written = self._offsets(topic, numbers, _END, IsolationLevel.READ_UNCOMMITTED)
+        ends_at = time.monotonic() + MARKS_S
+        while True:
+            readable = self._offsets(topic, numbers, _END)
+            if all(readable[number] >= written[number] for number in numbers):
+                return True
+            if time.monotonic() > ends_at:
+                return False
+            time.sleep(0.01)
 
     def _spans(self, topic: str, group: str) -> dict[int, _Span]:
         """Of each partition with anything behind the group's offset."""
@@ -116,25 +145,25 @@ class Standings:
         return {number: span for number, span in spans.items() if span.end > span.first}
 
     def _committed(self, topic: str, group: str, numbers: list[int]) -> dict[int, int]:
-        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in numbers])
+        """Asked by a consumer: the library's admin client dies of a group whose coordinator has moved (2.16.0)."""
+        asked = [TopicPartition(topic, number) for number in numbers]
         try:
-            answer = self._client().list_consumer_group_offsets(
-                [asked], require_stable=False, request_timeout=self._config.answer_s
-            )
-            found = answer[group].result()
+            found = self._follower(group).committed(asked, timeout=self._config.answer_s)
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return {}
             raise StoreUnavailable(f"Kafka does not tell the group's offsets: {error.args[0].name()}") from error
-        return {one.partition: one.offset for one in found.topic_partitions if one.offset >= 0}
+        if failed := next((one.error for one in found if one.error is not None), None):
+            raise StoreUnavailable(f"Kafka does not tell the group's offsets: {failed.name()}")
+        return {one.partition: one.offset for one in found if one.offset >= 0}
 
-    def _offsets(self, topic: str, numbers: list[int], which: OffsetSpec) -> dict[int, int]:
+    def _offsets(
+        self, topic: str, numbers: list[int], which: OffsetSpec, level: IsolationLevel = IsolationLevel.READ_COMMITTED
+    ) -> dict[int, int]:
         asked = {TopicPartition(topic, number): which for number in numbers}
         ends_at = time.monotonic() + self._config.answer_s
         while True:
             try:
                 answers = self._client().list_offsets(
-                    asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=self._config.answer_s
+                    asked, isolation_level=level, request_timeout=self._config.answer_s
                 )
                 return {one.partition: answer.result().offset for one, answer in answers.items()}
             except KafkaException as error:
@@ -151,7 +180,7 @@ class Standings:
         records: list[BusRecord] = []
         unread = {number: span.end for number, span in spans.items()}
         ends_at = time.monotonic() + self._config.answer_s
-        client = Consumer(reading_settings(self._config, group))
+        client = self._follower(group)
         try:
             client.assign([TopicPartition(topic, number, span.first) for number, span in spans.items()])
             while unread and len(records) <= limit:
@@ -167,6 +196,6 @@ class Standings:
                     if (at_end or error is None) and offset + (not at_end) >= unread[number]:
                         del unread[number]
         finally:
-            client.close()
+            client.unassign()
         records.sort(key=lambda record: (record.partition, record.offset))
         return Pending(records[:limit], not unread and len(records) <= limit)
