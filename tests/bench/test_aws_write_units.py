@@ -58,7 +58,8 @@ def test_unit_is_a_kilobyte_begun(size: int, expected: int):
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [({"S": "é"}, 2), ({"B": b"abc"}, 3), ({"N": "1000"}, 2), ({"N": "12"}, 2), ({"BOOL": True}, 1)]
+    ("value", "expected"),
+    [({"S": "é"}, 2), ({"B": b"abc"}, 3), ({"N": "1000"}, 2), ({"N": "12"}, 2), ({"BOOL": True}, 1)],
 )
 def test_values_weigh_what_is_published(value: dict[str, Any], expected: int):
     assert row_bytes({"": value}) == expected
