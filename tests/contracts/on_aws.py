@@ -139,7 +139,7 @@ class SqsOnTestTime:
             if "WaitTimeSeconds" in request:
                 request |= {"WaitTimeSeconds": 0}
             while True:
-                self._time.write_text(str(self._clock.now()))
+                self._tell_time()
                 seen = self._changes
                 answer = await self._answer(operation, request)
                 left_s = until - self._clock.monotonic()
@@ -153,6 +153,11 @@ class SqsOnTestTime:
             return answer
 
         return call
+
+    def _tell_time(self) -> None:
+        fresh = self._time.with_suffix(".new")
+        fresh.write_text(str(self._clock.now()))
+        fresh.replace(self._time)  # at once: the emulator may be reading
 
     async def _answer(self, operation: str, request: Any) -> Any:
         try:
