@@ -28,6 +28,8 @@ EXCEPTIONS: dict[Rule, dict[str, str]] = {
     rules.names_have_a_home: {},
     rules.environment_is_read_at_the_edge: {
         "src/interlock/entrypoints/cli/": "where the environment comes in, and is handed on to what is started",
+        "src/lambdas/package.py": "a program of the build: handed on to what is started",
+        "src/interlock/entrypoints/functions.py Function.__init__": "a function's settings are its environment",
     },
     rules.broad_handlers_say_why: {},
     rules.core_is_pure: {},

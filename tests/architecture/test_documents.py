@@ -142,7 +142,7 @@ def test_import_rules_in_the_architecture_are_those_enforced():
     contracts = configparser.ConfigParser()
     contracts.read(ROOT / ".importlinter")
     enforced = [contracts[section]["name"] for section in contracts.sections() if "contract:" in section]
-    told = re.findall(r"^\d\. \*\*(.+?)\.\*\*", ARCHITECTURE, re.MULTILINE)
+    told = re.findall(r"^\d+\. \*\*(.+?)\.\*\*", ARCHITECTURE, re.MULTILINE)
     assert told == enforced
 
 

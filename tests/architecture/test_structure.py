@@ -79,6 +79,7 @@ CONTRACTS = {
 NOT_UNDER_CONTRACT = {
     "Subscription": "what a Bus gives out: its contract is in the Bus's",
     "Prunes": "an optional ability of a Bus, in the Bus's contract",
+    "TakesRecords": "an optional ability of a Queue that functions are handed records of: tests/backends/aws, tests/lambdas",
     "EndsLeases": "an optional ability of a Queue: tests/contracts/test_queue_leases.py",
     "Forwards": "an optional ability of a Bus: tests/contracts/test_forwarding.py",
     "RunsSteps": "an optional ability of Workflows: tests/backends/asl",
@@ -177,6 +178,7 @@ UNDECLARED = {
     "botocore": "aiobotocore's own exceptions; aiobotocore says which version",
     "localstripe": "runs in a virtual environment of its own",
     "jwt": "pyjwt's module, in the comparators' environment",
+    "tf": "makes a Terraform provider, in a virtual environment of its own",
 }
 NOT_IMPORTED = {
     "hypothesis", "import-linter", "mypy", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "ruff",
