@@ -35,7 +35,11 @@ _IN_PASSING = (
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_PARTITION,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
 )
+"""A topic just made, a broker just started: who leads what is not known everywhere yet."""
 
 
 class Pending(NamedTuple):
@@ -147,13 +151,18 @@ class Standings:
     def _committed(self, topic: str, group: str, numbers: list[int]) -> dict[int, int]:
         """Asked by a consumer: the library's admin client dies of a group whose coordinator has moved (2.16.0)."""
         asked = [TopicPartition(topic, number) for number in numbers]
-        try:
-            found = self._follower(group).committed(asked, timeout=self._config.answer_s)
-        except KafkaException as error:
-            raise StoreUnavailable(f"Kafka does not tell the group's offsets: {error.args[0].name()}") from error
-        if failed := next((one.error for one in found if one.error is not None), None):
-            raise StoreUnavailable(f"Kafka does not tell the group's offsets: {failed.name()}")
-        return {one.partition: one.offset for one in found if one.offset >= 0}
+        ends_at = time.monotonic() + self._config.answer_s
+        while True:
+            try:
+                found = self._follower(group).committed(asked, timeout=self._config.answer_s)
+                if failed := next((one.error for one in found if one.error is not None), None):
+                    raise KafkaException(failed)
+                return {one.partition: one.offset for one in found if one.offset >= 0}
+            except KafkaException as error:
+                if error.args[0].code() in _IN_PASSING and time.monotonic() < ends_at:
+                    time.sleep(0.05)
+                    continue
+                raise StoreUnavailable(f"Kafka does not tell the group's offsets: {error.args[0].name()}") from error
 
     def _offsets(
         self, topic: str, numbers: list[int], which: OffsetSpec, level: IsolationLevel = IsolationLevel.READ_COMMITTED
@@ -167,7 +176,6 @@ class Standings:
                 )
                 return {one.partition: answer.result().offset for one, answer in answers.items()}
             except KafkaException as error:
-                # A topic just made, or a broker just started: who leads a partition is not known everywhere yet.
                 if error.args[0].code() in _IN_PASSING and time.monotonic() < ends_at:
                     time.sleep(0.05)
                     continue
