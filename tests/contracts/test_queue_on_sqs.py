@@ -192,7 +192,7 @@ async def test_wait_of_seconds_is_spent_at_sqs(aws: str) -> None:
         queue = SqsQueue(calls, [spec], base_url=url.removesuffix(name), clock=clock, ids=SystemIds(clock))
         began = time.monotonic()
         assert await queue.receive(name, wait_s=1.2) == []
-        assert 1.2 <= time.monotonic() - began < 3
+        assert 1.2 <= time.monotonic() - began < 15
         message_id = await queue.send(name, b"x")
         assert [message.id for message in await queue.receive(name, wait_s=20)] == [message_id]
         await client.delete_queue(QueueUrl=url)
