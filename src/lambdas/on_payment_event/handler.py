@@ -3,7 +3,6 @@
 from typing import Any
 
 from interlock.backends.kafka.records import bus_records
-
 from interlock.entrypoints.functions import Function
 
 function = Function()

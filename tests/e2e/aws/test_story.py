@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -33,6 +36,7 @@ from tests.e2e.aws.deployment import PREFIX, Deployed, Deployment
 from tests.e2e.aws.mapping import KafkaMapping
 from tests.e2e.aws.merchant import Merchant, listening
 from tests.e2e.aws.packages import Packages
+from tests.free_ports import free_ports
 
 pytestmark = [pytest.mark.aws, pytest.mark.xdist_group("aws story"), pytest.mark.timeout(900)]
 TENANT = "ten_story"
@@ -187,3 +191,41 @@ async def test_a_payment_goes_through_everything(stage: Stage, platform: Platfor
     await until(
         lambda: [one["id"] for one in api.ask("GET", "/v1/payments?status=succeeded")[1]["data"]] == [payment["id"]]
     )
+
+
+async def test_api_and_worker_run_as_processes_over_the_same_storage(stage: Stage, tmp_path: Path) -> None:
+    settings = json.loads(stage.deployed.environment["INTERLOCK_AWS"]) | {"park": False}
+    environment = {
+        **os.environ,
+        **stage.deployed.environment,
+        "INTERLOCK_AWS": json.dumps(settings),
+        "INTERLOCK_HOST": "127.0.0.1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+    del environment["POWERTOOLS_SERVICE_NAME"]
+    ports = free_ports(1, 1)
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "interlock.entrypoints.cli", role, "--port", str(port)],
+            cwd=tmp_path,
+            env=environment,
+        )
+        for role, port in zip(("api", "worker"), ports, strict=True)
+    ]
+    try:
+        for port in ports:
+            ready = Api(f"http://127.0.0.1:{port}")
+            await until(lambda ready=ready: answers(ready) and ready.ask("GET", "/readyz")[0] == 200)
+    finally:
+        for one in started:
+            one.terminate()
+        assert [one.wait(30) for one in started] == [0, 0]
+
+
+def answers(api: Api) -> bool:
+    try:
+        api.ask("GET", "/healthz")
+    except OSError:
+        return False
+    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,8 +64,11 @@ def up(
 
 
 def api(data: Data = None, port: ApiPort = None, ready_file: ReadyFile = None, settings: SettingsFile = None) -> None:
-    """Run the API alone until interrupted; `interlock worker` on the same folder does the rest."""
+    """Run the API alone until interrupted; `interlock worker` on the same folder, or the same AWS, does the rest."""
     loaded = settings_of(data, settings, port=port)
+    if loaded.aws is not None:
+        _run_on_aws(lambda on_aws: on_aws.run_api(loaded, on_ready=lambda url: out.print(f"The API answers at {url}")))
+        return
 
     def on_ready(ready: local.Ready) -> None:
         out.print(f"The API answers at {ready.base_url}, data in {loaded.data}", markup=False)
@@ -82,12 +85,25 @@ def worker(
 ) -> None:
     """Run the worker alone until interrupted: what the platform does by itself on a folder that `interlock api` serves."""
     loaded = settings_of(data, settings)
+    if loaded.aws is not None:
+        _run_on_aws(lambda on_aws: on_aws.run_worker(loaded, port=port))
+        return
 
     def on_ready(url: str | None) -> None:
         shown = f", metrics at {url}/metrics" if url else ""
         out.print(f"The worker runs, data in {loaded.data}{shown}", markup=False)
 
     _run(local.run_worker(loaded, port=port, on_ready=on_ready))
+
+
+def _run_on_aws(start: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+    """What it needs is imported here: one machine has none of it."""
+    try:
+        from interlock.entrypoints import on_aws
+    except ImportError as error:
+        fail(f"cannot start: {error.name} is not installed; AWS needs the extra `aws`")
+    else:
+        _run(start(on_aws))
 
 
 def _run(platform: Coroutine[Any, Any, None]) -> None:
