@@ -48,7 +48,7 @@ def test_every_image_is_named_exactly(name: str) -> None:
     assert name == OURS or PINNED.fullmatch(SERVICES[name]["image"])
 
 
-@pytest.mark.parametrize("name", set(SERVICES) - set(OWN_HEALTH_CHECK))
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - set(OWN_HEALTH_CHECK)))
 def test_every_service_says_whether_it_is_healthy(name: str) -> None:
     assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
 

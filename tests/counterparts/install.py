@@ -62,7 +62,7 @@ def install_localstripe() -> None:
 
 
 def install_ministack() -> None:
-    _once(MINISTACK, lambda home: _pip(home, f"ministack=={MINISTACK.version}"))
+    _once(MINISTACK, lambda home: _pip(home, f"ministack=={MINISTACK.version.partition('-')[0]}", "asyncssh==2.24.1"))
 
 
 def install_lambda_runtime() -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import uuid
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +19,7 @@ import botocore.session
 import yaml
 from botocore.config import Config
 
+from interlock.backends.aws.metrics import NAMESPACE
 from interlock.backends.aws.sqs_messages import DEAD_SUFFIX, dead_definition, definition
 from interlock.backends.aws.table import definition as table_definition
 from interlock.bootstrap import QUEUES
@@ -66,7 +69,11 @@ class Deployment:
     ) -> Deployed:
         """`credentials`: secret's name -> value, of the providers."""
         table = self.client("dynamodb").create_table(**table_definition(TABLE))["TableDescription"]
-        self.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3 = self.client("s3")
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_bucket_notification_configuration(
+            Bucket=BUCKET, NotificationConfiguration={"EventBridgeConfiguration": {}}
+        )
         queues = self._queues()
         alarms = self.client("sns").create_topic(Name=f"{PREFIX}alarms")["TopicArn"]
         self.client("scheduler").create_schedule_group(Name=SCHEDULES)
@@ -107,11 +114,95 @@ class Deployment:
             self.client("stepfunctions").create_state_machine(
                 name=f"{PREFIX}{name}", roleArn=ROLE, definition=_filled(text, self._packages.functions)
             )
+        self._intake(arns["file_intake"])
         for name in self._packages.functions:
             self._trigger(name, stream=table["LatestStreamArn"], queues=queues)
         self._routes(api)
         self.client("apigatewayv2").create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
         return Deployed(self._endpoint, base, environment, arns, alarms)
+
+    def _intake(self, machine: str) -> None:
+        """A file in the inbox starts its workflow, as modules/sftp has it."""
+        events = self.client("events")
+        pattern = {
+            "source": ["aws.s3"],
+            "detail-type": ["Object Created"],
+            "detail": {"bucket": {"name": [BUCKET]}, "object": {"key": [{"prefix": "inbox/"}]}},
+        }
+        events.put_rule(Name="arrived", EventPattern=json.dumps(pattern))
+        paths = {"key": "$.detail.object.key", "size": "$.detail.object.size"}
+        template = '{"key": <key>, "size": <size>}'
+        events.put_targets(
+            Rule="arrived",
+            Targets=[
+                {
+                    "Id": "intake",
+                    "Arn": machine,
+                    "RoleArn": ROLE,
+                    "InputTransformer": {"InputPathsMap": paths, "InputTemplate": template},
+                }
+            ],
+        )
+
+    @contextmanager
+    def stopped(self, function: str) -> Iterator[None]:
+        """Its queue hands it nothing."""
+        client = self.client("lambda")
+        found = client.list_event_source_mappings(FunctionName=f"{PREFIX}{function}")["EventSourceMappings"]
+        for one in found:
+            client.update_event_source_mapping(UUID=one["UUID"], Enabled=False)
+        yield
+        for one in found:
+            client.update_event_source_mapping(UUID=one["UUID"], Enabled=True)
+
+    def subscribed(self, topic: str) -> str:
+        """URL of a queue that hears what the topic says."""
+        sqs = self.client("sqs")
+        url = sqs.create_queue(QueueName=f"ears-{uuid.uuid4().hex[:8]}")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        self.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        return str(url)
+
+    def received(self, url: str) -> str:
+        messages = self.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", ())
+        return " ".join(message["Body"] for message in messages)
+
+    def alarm(self, name: str, metric: str, dimensions: Mapping[str, str]) -> None:
+        """More than none within a minute."""
+        self.client("cloudwatch").put_metric_alarm(
+            AlarmName=name,
+            Namespace=NAMESPACE,
+            MetricName=metric,
+            Dimensions=[{"Name": key, "Value": value} for key, value in sorted(dimensions.items())],
+            Statistic="Sum",
+            ComparisonOperator="GreaterThanThreshold",
+            Threshold=0,
+            Period=60,
+            EvaluationPeriods=1,
+            TreatMissingData="notBreaching",
+            AlarmActions=[f"arn:aws:sns:{REGION}:{ACCOUNT}:{PREFIX}alarms"],
+        )
+
+    def extract_metrics(self, function: str) -> int:
+        """Stands in for CloudWatch, which makes metrics of the lines that a function writes in the embedded format."""
+        count = 0
+        for line in self.log(function):
+            said = json.loads(line) if line.startswith('{"_aws"') else None
+            for directive in said["_aws"]["CloudWatchMetrics"] if said else ():
+                for one in directive["Metrics"]:
+                    names = [name for name in directive["Dimensions"][0] if name != "service"]
+                    self.client("cloudwatch").put_metric_data(
+                        Namespace=directive["Namespace"],
+                        MetricData=[
+                            {
+                                "MetricName": one["Name"],
+                                "Dimensions": [{"Name": name, "Value": said[name]} for name in sorted(names)],
+                                "Values": [float(value) for value in said[one["Name"]]],
+                            }
+                        ],
+                    )
+                    count += one["Name"] == "interlock_alarms_total"
+        return count
 
     def log(self, function: str) -> list[str]:
         """What a function wrote, line by line."""

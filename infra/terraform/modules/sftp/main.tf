@@ -139,8 +139,8 @@ resource "aws_cloudwatch_event_target" "intake" {
   role_arn = aws_iam_role.events.arn
 
   input_transformer {
-    input_paths    = { key = "$.detail.object.key" }
-    input_template = "{\"key\": <key>}"
+    input_paths    = { key = "$.detail.object.key", size = "$.detail.object.size" }
+    input_template = "{\"key\": <key>, \"size\": <size>}"
   }
 }
 
