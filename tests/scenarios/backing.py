@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from interlock.core.kernel.clock import Millis
@@ -43,6 +43,10 @@ class Backing(Protocol):
     secrets: Any
 
     @property
+    def adapters(self) -> Sequence[Any]:
+        """The store and the feed themselves, as they were used last."""
+
+    @property
     def items(self) -> Mapping[Key, Item]:
         """All there are, those written last at the end."""
 
@@ -75,6 +79,8 @@ class Choice:
         self.kind = "memory"
         self.endpoint = ""
         """Of the emulator, for `aws`."""
+        self.at_last: list[Callable[[], Awaitable[None]]] = []
+        """What worlds have in common, to be closed behind them."""
         self._open: list[Backing] = []
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -89,6 +95,9 @@ class Choice:
         await asyncio.gather(*self._closing, *(backing.close() for backing in self._open))
         self._open.clear()
         self._closing.clear()
+        for close in self.at_last:
+            await close()
+        self.at_last.clear()
 
     def _make(self, wanted: Wanted) -> Backing:
         if self.kind == "sqlite":

@@ -29,8 +29,9 @@ async def test_world_says_what_it_stands_on_and_its_adapters_are_of_that_kind():
     world = World()
     await world.sale()
     assert world.backing.kind == KIND
-    adapter = getattr(world.store, "adapter", world.store)
-    assert type(adapter).__module__.startswith(f"interlock.backends.{KIND}.")
+    await world.run(1)
+    for adapter in world.backing.adapters:
+        assert type(adapter).__module__.startswith(f"interlock.backends.{KIND}."), adapter
 
 
 async def test_items_are_what_the_store_returns_through_writes_and_deletes():

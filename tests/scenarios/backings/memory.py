@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from interlock.backends.memory.bus import MemoryBus
 from interlock.backends.memory.documents import MemoryDocuments
@@ -34,6 +35,10 @@ class MemoryBacking:
         self.queue = WatchedQueue(queue, wanted.queues, clock=clock)
         self.documents = MemoryDocuments(wanted.collections)
         self.secrets = memory_secrets(wanted)
+
+    @property
+    def adapters(self) -> Sequence[Any]:
+        return (self.store,)
 
     @property
     def items(self) -> Mapping[Key, Item]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from sqlite3 import Connection
+from typing import Any
 
 import msgspec
 
@@ -57,6 +58,10 @@ class SqliteBacking:
         path.touch(mode=0o600)
         path.write_bytes(msgspec.json.encode({name: [value] for name, value in wanted.secrets.items()}))
         return path
+
+    @property
+    def adapters(self) -> Sequence[Any]:
+        return (self._store, self.feed)
 
     @property
     def items(self) -> Mapping[Key, Item]:

@@ -23,7 +23,7 @@ DRAWER = "~"
 """Behind every version, as digits sort before it."""
 SPENT_MS = 1_000
 """Milliseconds to the seconds DynamoDB drops items by."""
-INDEXES = ("due", "clients")
+INDEXES = ("due", "clients", "webhook_deliveries", "webhook_deliveries_by_status")
 """Each has a global secondary index of its name. A new one is declared here and in the table's Terraform module."""
 
 
