@@ -464,14 +464,14 @@ async def test_sweeper_finishes_everything_due_beside_a_payment_nobody_can_read(
         await world.pay(token="tok_timeout_after_accept", key=f"k{i}")
     world.clock.advance(5)
     broken = world.payments()[0]
-    key = next(key for key in world.store._items if key.partition.endswith(broken.id) and key.sort == "payment")
-    item = world.store._items[key]
-    world.store._items[key] = item._replace(value=b"{")
+    key = next(key for key in world.items if key.partition.endswith(broken.id) and key.sort == "payment")
+    item = world.items[key]
+    await world.backing.overwrite(item._replace(value=b"{"))
     sweeper = Sweeper(world.node.payments, interval_s=0)
     step = asyncio.create_task(sweeper.step())
     with pytest.raises(msgspec.DecodeError):
         await world.finish(step)
-    world.store._items[key] = item
+    await world.backing.overwrite(item)
     others = [payment for payment in world.payments() if payment.id != broken.id]
     assert len(others) == 39
     assert all(payment.state is State.SUCCEEDED for payment in others)
@@ -546,7 +546,7 @@ def platform_of(world):
         queue=world.queue,
         bus=world.bus,
         store=world.store,
-        feed=world.store,
+        feed=world.feed,
         documents=world.documents,
         expiring=world.store,
         pruning=world.bus,

@@ -151,7 +151,7 @@ class Node:
             traffic=Traffic(),
         )
         self.app = HttpApp(self._routes(documents), Edge(_authenticate, _allow, world.telemetry, world.ids))
-        self._loops = self._make_loops(store, Port(self, "feed", world.store), bus, queue, documents)
+        self._loops = self._make_loops(store, Port(self, "feed", world.feed), bus, queue, documents)
         self._under_way: dict[str, asyncio.Task[Any]] = {}
 
     async def step(self, called: str) -> None:

@@ -17,7 +17,7 @@ from tests.scenarios.world import HOUR, MINUTE, World
 
 def stored(world):
     """Every notification kept, in order of arrival."""
-    return [decode_notification(item) for key, item in world.store._items.items() if key.sort == "notification"]
+    return [decode_notification(item) for key, item in world.items.items() if key.sort == "notification"]
 
 
 def notice(world, operation_id, *, status=None, name="simulator_a", **changed):

@@ -18,14 +18,14 @@ async def test_same_key_with_another_body_is_refused_and_nothing_is_written():
     """35."""
     world = World()
     await world.pay()
-    before = dict(world.store._items)
+    before = dict(world.items)
     other = await world.pay(2000)
     assert (other.status, other.json["code"], other.headers["content-type"]) == (
         422,
         "idempotency_key_reused",
         "application/problem+json",
     )
-    assert dict(world.store._items) == before
+    assert dict(world.items) == before
     await world.assert_invariants()
 
 
@@ -140,7 +140,7 @@ async def test_key_given_twice_or_not_at_all_or_out_of_form_is_refused_and_nothi
         assert (refused.status, refused.json["errors"][0]["code"]) == (400, code), key
     missing = await world.ask("POST", "/v1/payments", SALE)
     assert (missing.status, missing.json["errors"][0]["pointer"]) == (400, "/header/Idempotency-Key")
-    assert not world.payments() and not world.store._items
+    assert not world.payments() and not world.items
 
 
 async def test_key_written_plain_and_quoted_is_one_key():
@@ -183,7 +183,7 @@ async def test_record_that_was_dropped_after_its_time_makes_the_key_free():
     world = World()
     await world.pay()
     world.clock.advance(KEPT / 1000)
-    assert await world.store.drop_expired(now=world.clock.now()) == 1
+    assert await world.backing.drop_expired(now=world.clock.now()) == 1
     assert (await world.pay(3000)).status == 201
     assert len(world.payments()) == 2
 
@@ -293,11 +293,11 @@ async def test_answer_is_found_again_in_a_history_of_more_than_a_thousand_events
     silent = msgspec.structs.replace(template, facts=msgspec.Raw(b'{"cause":"sweeper"}'))
     for version in range(3, 1204):
         await store.commit([], [msgspec.structs.replace(silent, id=f"evt_{version}", version=version)])
-    item = store._items[next(key for key in store._items if key.sort == "payment")]
+    item = world.items[next(key for key in world.items if key.sort == "payment")]
     payment = msgspec.json.decode(item.value)
     assert payment["attempts"][0]["id"] == attempt.id
     payment["version"] = 1203
-    store._items[item.key] = item._replace(value=msgspec.json.encode(payment))
+    await world.backing.overwrite(item._replace(value=msgspec.json.encode(payment)))
     first = await world.act(payment_id, "capture", {"amount": 400})
     again = await world.act(payment_id, "capture", {"amount": 400})
     assert (again.status, again.body, again.replayed) == (200, first.body, True)
@@ -312,6 +312,6 @@ async def test_record_and_payment_appear_together_or_not_at_all():
         world.node.kill_at = kill_at
         with contextlib.suppress(Died):
             await world.pay()
-        records = [key for key in world.store._items if key.sort == "record"]
+        records = [key for key in world.items if key.sort == "record"]
         assert len(records) == len(world.payments())
     await world.run(HOUR)

@@ -21,7 +21,7 @@ async def balance(world, code="merchant_payable", tenant="ten_1", currency="EUR"
 
 
 async def findings(world):
-    report = await verify(world.store, world.store, check_payment=payment_check(world.store))
+    report = await verify(world.store, world.feed, check_payment=payment_check(world.store))
     return {finding.code for finding in report.findings}
 
 
@@ -105,7 +105,7 @@ async def test_amount_that_is_none_is_refused_and_nothing_is_written(amount):
     body = {"amount": amount, "currency": "EUR", "payment_method": {"type": "card", "token": "tok_approve"}}
     refused = await world.ask("POST", "/v1/payments", body, key="k1")
     assert (refused.status, refused.json["errors"][0]["pointer"]) == (400, "/amount")
-    assert not world.store._items
+    assert not world.items
     payment_id = await world.sale()
     assert (
         await world.act(payment_id, "refunds", {"amount": amount} if amount is not None else {"amount": 0})
@@ -198,7 +198,7 @@ async def test_capture_the_provider_takes_for_too_late_leaves_nothing_booked():
 
 
 def journal_item(world):
-    return next(item for item in world.store._items.values() if "/jrn/" in item.key.partition)
+    return next(item for item in world.items.values() if "/jrn/" in item.key.partition)
 
 
 async def test_journal_that_somebody_changed_is_found():
@@ -208,7 +208,7 @@ async def test_journal_that_somebody_changed_is_found():
     await world.run(1)
     assert await findings(world) == set()
     item = journal_item(world)
-    world.store._items[item.key] = item._replace(value=item.value.replace(b"1000", b"9000"))
+    await world.backing.overwrite(item._replace(value=item.value.replace(b"1000", b"9000")))
     assert "journal_altered" in await findings(world)
 
 
@@ -217,7 +217,7 @@ async def test_journal_that_was_taken_away_is_found():
     world = World()
     await world.sale()
     await world.run(1)
-    world.store._replace(journal_item(world).key, None)
+    await world.backing.remove(journal_item(world).key)
     assert "journal_missing" in await findings(world)
 
 
@@ -226,11 +226,11 @@ async def test_payment_that_somebody_changed_is_found():
     world = World()
     payment_id = await world.sale()
     await world.run(1)
-    (key,) = (key for key in world.store._items if key.sort == "payment")
-    item = world.store._items[key]
+    (key,) = (key for key in world.items if key.sort == "payment")
+    item = world.items[key]
     value = item.value.replace(b'"amount_captured":1000', b'"amount_captured":9000')
     assert value != item.value
-    world.store._items[key] = item._replace(value=value)
+    await world.backing.overwrite(item._replace(value=value))
     assert await findings(world) == {"payment_differs"}
     assert world.payment(payment_id).amount_captured == 9000
 
@@ -242,7 +242,7 @@ async def test_event_that_somebody_changed_is_found():
     await world.run(1)
     last = (await world.store.history(payment_id))[-1]
     changed = decode_event(encode_event(last).replace(b'"amount_captured":1000', b'"amount_captured":1001'))
-    world.store._histories[payment_id][last.version] = changed
+    await world.backing.rewrite_event(changed)
     assert "payment_differs" in await findings(world)
 
 
@@ -273,9 +273,9 @@ async def test_sums_that_somebody_changed_are_found():
     world = World()
     await world.sale()
     await world.run(1)
-    (key,) = (key for key in world.store._items if key.partition.endswith("/bal") and key.sort.startswith("month/"))
-    item = world.store._items[key]
-    world.store._items[key] = item._replace(value=item.value.replace(b"1000", b"2000"))
+    (key,) = (key for key in world.items if key.partition.endswith("/bal") and key.sort.startswith("month/"))
+    item = world.items[key]
+    await world.backing.overwrite(item._replace(value=item.value.replace(b"1000", b"2000")))
     assert "balance_wrong" in await findings(world)
 
 

@@ -31,15 +31,15 @@ def approve_late(world, attempt_id, name="simulator_a"):
     instance.changed(operation)
 
 
-def put(world, payment):
+async def put(world, payment):
     """Write a payment as if its history had led there."""
     key = payment_key(payment.tenant, payment.id)
-    version = world.store._items[key].version
+    version = world.items[key].version
     write = payment_write(payment, version)
-    world.store._replace(key, world.store._items[key]._replace(value=write.value, indexes=dict(write.indexes)))
+    await world.backing.overwrite(world.items[key]._replace(value=write.value, indexes=dict(write.indexes)))
 
 
-def with_many_attempts(world, payment_id, count=ATTEMPTS_MAX):
+async def with_many_attempts(world, payment_id, count=ATTEMPTS_MAX):
     """The payment after so many failed refunds."""
     payment = world.payment(payment_id)
     template = msgspec.structs.replace(
@@ -58,14 +58,14 @@ def with_many_attempts(world, payment_id, count=ATTEMPTS_MAX):
     payment = msgspec.structs.replace(
         payment, attempts=(*payment.attempts, *more), refunds=(*payment.refunds, *refunds)
     )
-    put(world, payment)
+    await put(world, payment)
     return payment
 
 
 async def test_payment_with_as_many_attempts_as_there_may_be_takes_no_more_commands():
     world = World()
     payment_id = await world.sale()
-    with_many_attempts(world, payment_id)
+    await with_many_attempts(world, payment_id)
     refused = await world.act(payment_id, "refunds", {"amount": 100})
     assert (refused.status, refused.json["code"]) == (409, "too_many_operations")
     assert len(world.payment(payment_id).attempts) == ATTEMPTS_MAX
@@ -75,7 +75,7 @@ async def test_late_approval_on_a_payment_full_of_attempts_is_given_back_all_the
     world = World()
     payment_id = (await world.pay(token="tok_decline_stolen")).json["id"]
     first = world.payment(payment_id).attempts[0].id
-    with_many_attempts(world, payment_id)
+    await with_many_attempts(world, payment_id)
     approve_late(world, first)
     await world.run(MINUTE)
     payment = world.payment(payment_id)
@@ -86,7 +86,7 @@ async def test_late_approval_on_a_payment_full_of_attempts_is_given_back_all_the
 async def test_authorisation_of_a_payment_full_of_attempts_is_released_when_it_expires():
     world = World()
     payment_id = await world.authorize()
-    with_many_attempts(world, payment_id)
+    await with_many_attempts(world, payment_id)
     assert (await world.act(payment_id, "cancel")).json["code"] == "too_many_operations"
     await world.run(7 * DAY + MINUTE)
     assert world.payment(payment_id).state is State.CANCELED
@@ -131,7 +131,7 @@ async def test_largest_payment_there_may_be_fits_into_the_store_with_its_largest
         metadata={f"{i:040d}": text for i in range(20)}, description="d" * 255, reference="r" * 255, customer="c" * 255
     )
     assert answer.status == 201, answer.json
-    payment = with_many_attempts(world, answer.json["id"], ATTEMPTS_MAX - 1)
+    payment = await with_many_attempts(world, answer.json["id"], ATTEMPTS_MAX - 1)
     assert len(encode_payment(payment)) < VALUE_BYTES_MAX * 3 // 4
     assert (await world.act(payment.id, "refunds", {"amount": 100})).status == 201
     assert len(world.payment(payment.id).attempts) == ATTEMPTS_MAX
@@ -346,8 +346,8 @@ async def test_payment_of_a_rule_that_is_deleted_meanwhile_does_not_leave_that_r
     async def slow(writes, events=()):
         await commit(writes, events)
         if events and events[0].type == "payment.created":
-            (key,) = (key for key in world.store._items if key.partition.endswith("/routing"))
-            await commit([Delete(key, world.store._items[key].version)])
+            (key,) = (key for key in world.items if key.partition.endswith("/routing"))
+            await commit([Delete(key, world.items[key].version)])
             world.clock.advance(3)
 
     world.store.commit = slow
@@ -419,7 +419,7 @@ async def test_dispute_of_a_late_approval_is_held_in_suspense_and_its_reversal_g
     await world.run(MINUTE)
     assert world.payment(payment_id).disputes[0].state == verdict
     assert (await world.queue.depth("notifications")).dead == 0
-    report = await verify(world.store, world.store, check_payment=payment_check(world.store))
+    report = await verify(world.store, world.feed, check_payment=payment_check(world.store))
     assert report.sound, report.findings
 
 
@@ -436,7 +436,7 @@ async def test_bank_that_sends_a_reversal_back_leaves_the_money_in_suspense_for_
     assert (await world.events(payment.id))[-1] == "payment.reversal_failed"
     assert "payment.reversal_returned" in world.alarms()
     await world.assert_invariants()
-    report = await verify(world.store, world.store, check_payment=payment_check(world.store))
+    report = await verify(world.store, world.feed, check_payment=payment_check(world.store))
     assert report.sound, report.findings
 
 

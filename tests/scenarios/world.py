@@ -1,25 +1,22 @@
-"""The whole platform in one thread, in virtual time: memory adapters, the real handlers, engine and loops, two simulated
-providers with books of their own, and a merchant who listens to webhooks. Nothing sleeps and nothing is left to chance."""
+"""The whole platform in one thread, in virtual time: the real handlers, engine and loops over one kind of adapters, two
+simulated providers with books of their own, and a merchant who listens to webhooks. Nothing sleeps; in memory nothing is
+left to chance."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from interlock.backends.asl.messages import QUEUE_SPEC as WORKFLOWS_SPEC
 from interlock.backends.local.ids import SystemIds
-from interlock.backends.memory.bus import MemoryBus
-from interlock.backends.memory.documents import MemoryDocuments
-from interlock.backends.memory.queue import MemoryQueue
-from interlock.backends.memory.secrets import MemorySecrets
-from interlock.backends.memory.store import MemoryStore
 from interlock.core.kernel.errors import InterlockError
 from interlock.core.kernel.queue import QueueSpec
+from interlock.core.kernel.store import Item, Key
 from interlock.core.ledger.projection import JOURNALS
 from interlock.core.notifications.handlers import handle
 from interlock.core.notifications.model import QUEUE as NOTIFICATIONS
@@ -27,7 +24,6 @@ from interlock.core.payments.model import Attempt, Payment, decode_payment
 from interlock.core.payments.projection import COLLECTIONS as PAYMENT_COLLECTIONS
 from interlock.core.payments.records import payment_key
 from interlock.core.webhooks.events import COLLECTIONS as WEBHOOK_COLLECTIONS
-from interlock.core.webhooks.ports import QUEUE as WEBHOOKS
 from interlock.core.webhooks.ports import QUEUE_SPEC
 from interlock.simulator import control
 from interlock.simulator.instance import SimulatedProvider
@@ -35,6 +31,7 @@ from interlock.simulator.messages import Notice, Request, signature_headers
 from tests.clocks import ManualClock
 from tests.core.webhooks.world import Merchant
 from tests.providers.simulator.harness import API_KEY, SIGNING, plan
+from tests.scenarios.backing import CHOICE, Wanted
 from tests.scenarios.invariants import assert_invariants
 from tests.scenarios.node import DEFAULT_TIMING, Answer, Died, Node, seeded_shuffle
 from tests.telemetry import RecordingTelemetry
@@ -66,17 +63,15 @@ class World:
         self.shuffle = seeded_shuffle(seed)
         self.timing, self.breaker = timing, breaker
         self.ids = SystemIds(self.clock, random_bits=self.random.getrandbits)
-        self.store = MemoryStore(self.clock)
-        self.bus = MemoryBus(self.clock)
         specs = (QueueSpec(NOTIFICATIONS, lease_s=60.0, attempts_max=25), QUEUE_SPEC, WORKFLOWS_SPEC)
-        self.queue = MemoryQueue(specs, clock=self.clock, ids=self.ids)
-        self.documents = MemoryDocuments((*PAYMENT_COLLECTIONS, *WEBHOOK_COLLECTIONS, JOURNALS))
-        self.secrets = MemorySecrets()
+        collections = (*PAYMENT_COLLECTIONS, *WEBHOOK_COLLECTIONS, JOURNALS)
+        secrets = {f"provider/{name}/signing_secret": SIGNING[0].reveal() for name in instances}
+        self.backing = CHOICE.open(Wanted(self.clock, self.ids, specs, collections, secrets))
+        self.store, self.feed, self.bus = self.backing.store, self.backing.feed, self.backing.bus
+        self.queue, self.documents, self.secrets = self.backing.queue, self.backing.documents, self.backing.secrets
         self.telemetry = RecordingTelemetry()
         self.merchant = Merchant(self.clock)
         self.instances = {name: self._instance(name, faults) for name in instances}
-        for name in instances:
-            self.secrets._values[f"provider/{name}/signing_secret"] = [SIGNING[0]]
         self.mail: list[Notice] = []
         """Notifications the providers sent and that have not been posted to us."""
         self.mail_held = False
@@ -133,6 +128,7 @@ class World:
         self.node.die()
         self.deaths += 1
         await self.clock.settle()
+        self.backing.restarted()
         self.node = Node(self, "node")
         return self.node
 
@@ -313,53 +309,54 @@ class World:
             await self.work()
 
     def _dues(self) -> list[int | None]:
-        queues = [self.queue._queues[name].next_ready_at() for name in (NOTIFICATIONS, WEBHOOKS)]
-        return [*queues, *(one.next_due() for one in self.instances.values()), *map(self.due_at, self.payments())]
+        return [
+            self.queue.next_ready_at(),
+            *(one.next_due() for one in self.instances.values()),
+            *map(self.due_at, self.payments()),
+        ]
 
     async def settle(self, *, most_s: float = 10 * DAY) -> None:
         """Let everything open come to its end."""
         end = self.clock.now() + round(most_s * 1_000)
         await self.work()
-        while self.open_things():
-            assert self.clock.now() < end, f"still open: {self.open_things()}"
+        while things := await self.open_things():
+            assert self.clock.now() < end, f"still open: {things}"
             due = [at for at in self._dues() if at is not None]
             wait_s = max(min(due, default=0) - self.clock.now(), 1_000) / 1_000
             await self.run(min(wait_s, 0.5) if self.clock.sleeping else wait_s)
 
-    def open_things(self) -> list[str]:
+    async def open_things(self) -> list[str]:
         """What is not at its end: attempts, messages, notifications, plans of the providers."""
         found = [
             f"{payment.id} {attempt.operation} {attempt.outcome}"
             for payment in self.payments()
             for attempt in payment.open_attempts
         ]
-        found += [f"{len(kept.messages)} in {name}" for name, kept in self.queue._queues.items() if kept.messages]
-        for topic in self.bus._topics.values():
-            behind = {
-                name: sum(
-                    part.next - claim.committed for part, claim in zip(topic.partitions, group.claims, strict=True)
-                )
-                for name, group in topic.groups.items()
-            }
-            found += [f"{name} is {lag} events behind" for name, lag in behind.items() if lag]
+        found += [f"{count} in {name}" for name, count in (await self.queue.open_messages()).items() if count]
+        found += [f"{group} is {lag} events behind" for group, lag in (await self.bus.behind()).items() if lag]
         found += [f"{name} plans" for name, one in self.instances.items() if one._due]
         return found + (["mail"] if self.mail and not self.mail_held else []) + ["call"] * self.clock.sleeping
 
     # Looking
 
+    @property
+    def items(self) -> Mapping[Key, Item]:
+        """All that is in the store."""
+        return self.backing.items
+
     def payments(self) -> list[Payment]:
-        items = [item for key, item in self.store._items.items() if key.sort == "payment"]
+        items = [item for key, item in self.items.items() if key.sort == "payment"]
         return [decode_payment(item.value) for item in items]
 
     def payment(self, payment_id: str, tenant: str = "ten_1") -> Payment:
-        return decode_payment(self.store._items[payment_key(tenant, payment_id)].value)
+        return decode_payment(self.items[payment_key(tenant, payment_id)].value)
 
     def last_attempt(self, payment_id: str) -> Attempt:
         return self.payment(payment_id).attempts[-1]
 
     def due_at(self, payment: Payment) -> int | None:
         """When the index brings the payment up."""
-        place = self.store._items[payment_key(payment.tenant, payment.id)].indexes.get("due")
+        place = self.items[payment_key(payment.tenant, payment.id)].indexes.get("due")
         return None if place is None else int(place.sort.partition("/")[0])
 
     async def events(self, payment_id: str) -> list[str]:
