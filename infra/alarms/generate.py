@@ -27,6 +27,8 @@ BY_INSTANCE = ("provider",)
 """Labels whose values differ from installation to installation: each value is an alarm of its own."""
 SIGNS = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
 OVER_TIME = {"Sum": "sum", "Maximum": "max", "Minimum": "min", "Average": "avg"}
+WINDOW_LEAST_S = 300
+"""Scrapes are up to a minute apart, and an increase needs several."""
 WRITTEN_BY = "python -m infra.alarms.generate"
 
 Alarm = Mapping[str, Any]
@@ -71,7 +73,8 @@ def _measured(alarm: Alarm, counted: bool) -> str:
 
 def _since_birth(series: str, period_s: int) -> str:
     """How much was counted in the period. A counter appears with its first step, which `increase` does not see."""
-    return f"increase({series}[{period_s}s]) or ({series} unless {series} offset {period_s}s)"
+    window = max(period_s, WINDOW_LEAST_S)
+    return f"({series} unless {series} offset {window}s) or increase({series}[{window}s])"
 
 
 def _camel(name: str) -> str:
