@@ -38,9 +38,11 @@ MINISTACK = Part("ministack", "1.5.33", "an AWS emulator: DynamoDB and its strea
 LAMBDA_RUNTIME = Part("awslambdaric", "4.2.2", "runs Lambda functions in Python under the AWS emulator")
 KAFKA = Part("kafka", "4.4.0", "an Apache Kafka broker")
 MONGO = Part("nx-27017", "0.8.1", "a server that speaks the MongoDB protocol")
+CHECK_JSONSCHEMA = Part("check-jsonschema", "0.37.4", "knows what pipelines of GitLab and GitHub may say")
+PROMTOOL = Part("promtool", "debian", "runs Prometheus' rules")
 HLEDGER = Part("hledger", "debian", "checks exported journals")
 FAKETIME = Part("libfaketime", "debian", "steps the clock of running processes")
-PARTS = (LOCALSTRIPE, MINISTACK, LAMBDA_RUNTIME, KAFKA, MONGO, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL)
+PARTS = (LOCALSTRIPE, MINISTACK, LAMBDA_RUNTIME, KAFKA, MONGO, CONTRACTS, STANDARDWEBHOOKS, SPECTRAL, CHECK_JSONSCHEMA)
 """Those with a folder of their own in the cache."""
 
 FILES = {
@@ -52,6 +54,7 @@ FILES = {
     "stripe-contract": CONTRACTS.home / "stripe.com.json",
     "adyen-contract": CONTRACTS.home / "CheckoutService-v71.json",
     "standardwebhooks": STANDARDWEBHOOKS.home / "node_modules" / "standardwebhooks",
+    "check-jsonschema": CHECK_JSONSCHEMA.home / "bin" / "check-jsonschema",
     "spectral": SPECTRAL.home / "node_modules" / ".bin" / "spectral",
 }
 """By the name that tests `require`; `node` and `hledger` are looked for on the PATH, too, `faketime` where Debian puts it, and
@@ -60,8 +63,8 @@ FILES = {
 
 def find(name: str) -> Path | None:
     """The file or folder of a counterpart, or None if it is not installed."""
-    if name == "hledger":
-        on_path = shutil.which("hledger")
+    if name in ("hledger", "promtool"):
+        on_path = shutil.which(name)
         return Path(on_path) if on_path else None
     if name == "node":
         on_path = shutil.which("node")
