@@ -4,8 +4,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
+LIVE = infra/terraform/live/$(STACK)
 
-.PHONY: help setup up test test-aws check lambdas bench bench-aws sim crash demo docs lock format counterparts clean
+.PHONY: help setup up test test-aws check check-infra lambdas plan deploy release-check bench bench-aws sim crash demo docs lock format counterparts clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,8 +47,25 @@ check: setup ## import contracts, types, style and stale documents
 	$(BIN)/mypy
 	$(BIN)/python -m docs.generate --check
 
+check-infra: setup counterparts ## alarms, their pages and what is made of them; pipelines
+	$(BIN)/python -m infra.alarms.generate --check
+	$(BIN)/python -m pytest tests/infra
+
 lambdas: setup ## the functions' archives for both architectures, in build/lambdas; the same tree gives the same bytes
 	$(BIN)/python src/lambdas/package.py
+
+plan: lambdas ## what applying would change in STACK (dev, staging, production), into build/plan-STACK
+	terraform -chdir=$(LIVE) init -input=false -backend-config=bucket=$(STATE_BUCKET) -backend-config=region=$(AWS_REGION)
+	terraform -chdir=$(LIVE) plan -input=false -out=$(CURDIR)/build/plan-$(STACK)
+
+deploy: setup ## apply build/plan-STACK, then move its functions, a share of the calls first; status 1 if one was taken back
+	terraform -chdir=$(LIVE) init -input=false -backend-config=bucket=$(STATE_BUCKET) -backend-config=region=$(AWS_REGION)
+	terraform -chdir=$(LIVE) apply -input=false $(CURDIR)/build/plan-$(STACK)
+	$(BIN)/python -m infra.canary interlock-$(STACK)
+
+release-check: setup ## hold STACK against what must be true of a release
+	INTERLOCK_AWS=$$(aws lambda get-function-configuration --function-name interlock-$(STACK)-http_api \
+		--query Environment.Variables.INTERLOCK_AWS --output text) $(BIN)/interlock release check
 
 bench-aws: setup counterparts ## write units and cold starts, into docs/performance-aws.md
 	$(BIN)/python -m bench.aws

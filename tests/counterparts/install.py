@@ -25,6 +25,7 @@ from tests.counterparts.kafka import install_kafka
 from tests.counterparts.oidc_provider import install_oidc_provider
 from tests.counterparts.paths import (
     CACHE,
+    CHECK_JSONSCHEMA,
     CHECKOV,
     CONTRACTS,
     HADOLINT,
@@ -127,6 +128,16 @@ def install_spectral() -> None:
     _once(SPECTRAL, lambda home: _npm_install(home, *packages))
 
 
+def install_check_jsonschema() -> None:
+    _once(CHECK_JSONSCHEMA, lambda home: _pip(home, f"check-jsonschema=={CHECK_JSONSCHEMA.version}"))
+
+
+def install_promtool() -> None:
+    """From Debian, which needs root."""
+    if find("promtool") is None:
+        _debian("prometheus")
+
+
 def install_hledger() -> None:
     """From Debian, which needs root."""
     if find("hledger") is None:
@@ -182,6 +193,8 @@ STEPS: dict[str, Callable[[], None]] = {
     "contracts": install_contracts,
     "standardwebhooks": install_standardwebhooks,
     "spectral": install_spectral,
+    "check-jsonschema": install_check_jsonschema,
+    "promtool": install_promtool,
     "hledger": install_hledger,
     "faketime": install_faketime,
     "comparators": install_comparators,

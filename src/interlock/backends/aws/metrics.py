@@ -33,7 +33,8 @@ class EmbeddedMetrics:
         """Write what was gathered."""
         gathered, self._gathered = self._gathered, {}
         for labels, metrics in gathered.items():
-            line = EphemeralMetrics(namespace=self._namespace)
+            # No service: with the function's name among the dimensions, alarms would look at other metrics than these.
+            line = EphemeralMetrics(namespace=self._namespace, service="")
             for name, text in labels:
                 line.add_dimension(name, text or "none")
             for metric, values in metrics.items():

@@ -1,4 +1,4 @@
-"""Stored data for commands that look at it or mend it, whether or not the platform runs on it."""
+"""Stored data for commands that look at it or mend it, whether or not the platform runs on it: a folder, or what `aws` names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from msgspec.structs import replace
 
@@ -36,7 +36,7 @@ def with_stored(data: Path | None, work: Callable[[Platform], Awaitable[T]], *, 
 
 async def _run(data: Path | None, work: Callable[[Platform], Awaitable[T]], make: bool) -> T:
     settings = replace(settings_of(data), providers=())  # nobody is called from here
-    if not make and not Path(settings.data, DATABASE_FILE).exists():  # noqa: ASYNC240 - once, before anything runs
+    if settings.aws is None and not make and not Path(settings.data, DATABASE_FILE).exists():  # noqa: ASYNC240 - once, before anything runs
         fail(f"there is no data in {settings.data}")
     async with opened(settings) as platform:
         return await work(platform)
@@ -46,11 +46,22 @@ async def _run(data: Path | None, work: Callable[[Platform], Awaitable[T]], make
 async def opened(settings: Settings) -> AsyncIterator[Platform]:
     """The stored data as `settings` name it. Nothing runs by itself, and log lines are dropped."""
     with open(os.devnull, "wb") as nowhere:  # noqa: ASYNC230, PTH123
-        platform = await open_platform(settings, open_storage(settings, log=nowhere), issuer=OFFLINE_ISSUER)
+        platform = await _platform(settings, nowhere)
         try:
             yield platform
         finally:
             await platform.close()
+
+
+async def _platform(settings: Settings, log: BinaryIO) -> Platform:
+    if settings.aws is None:
+        return await open_platform(settings, open_storage(settings, log=log), issuer=OFFLINE_ISSUER)
+    from interlock.bootstrap_aws import open_platform_on_aws  # its libraries are needed there alone
+
+    try:
+        return await open_platform_on_aws(settings, log=log)
+    except ValueError as error:  # a secret that nobody has filled in
+        fail(str(error))
 
 
 def request_of(tenant: str, request_id: str) -> Request:
