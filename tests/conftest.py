@@ -12,7 +12,7 @@ from tests.counterparts.kafka import Broker, running_kafka
 from tests.counterparts.mongo import Mongo, running_mongo
 
 SERVICES = (
-    *("dynamodb", "dynamodbstreams", "s3", "secretsmanager", "kms", "sqs"),
+    *("dynamodb", "dynamodbstreams", "s3", "secretsmanager", "kms", "sqs", "sns", "events", "scheduler"),
     *("lambda", "stepfunctions", "states", "iam", "logs"),
 )
 

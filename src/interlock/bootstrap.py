@@ -91,6 +91,8 @@ class Storage(NamedTuple):
     telemetry: PlatformTelemetry
     store: Store
     feed: Feed
+    histories: Feed
+    """Every event there ever was: the feed itself, or another way to what a stream has forgotten."""
     bus: Bus
     queue: Queue
     documents: Documents
@@ -161,6 +163,7 @@ def open_storage(settings: Settings, *, log: BinaryIO | None = None, shared: boo
     database = Database.open(folder / DATABASE_FILE, schemas=schemas, clock=clock, telemetry=telemetry, shared=shared)
     store, bus = SqliteStore(database), SqliteBus(database, clock)
     queue = SqliteQueue(database, QUEUES, clock=clock, ids=ids)
+    feed = SqliteFeed(database, clock=clock)
     return Storage(
         clock=clock,
         ids=ids,
@@ -168,7 +171,8 @@ def open_storage(settings: Settings, *, log: BinaryIO | None = None, shared: boo
         closers=(database.close,),
         database=database,
         store=store,
-        feed=SqliteFeed(database, clock=clock),
+        feed=feed,
+        histories=feed,
         bus=bus,
         queue=queue,
         documents=SqliteDocuments(database, COLLECTIONS),

@@ -13,6 +13,7 @@ from interlock.backends.aws.blobs import S3Blobs
 from interlock.backends.aws.calls import Calls
 from interlock.backends.aws.clients import Clients
 from interlock.backends.aws.feed import StreamFeed
+from interlock.backends.aws.histories import TableHistories
 from interlock.backends.aws.metrics import EmbeddedMetrics
 from interlock.backends.aws.parking import Parking, Reminders
 from interlock.backends.aws.queue import NO_QUEUE, SqsQueue
@@ -100,6 +101,7 @@ async def open_storage_on_aws(settings: Settings, *, log: BinaryIO | None = None
         telemetry=telemetry,
         closers=(bus.close, documents.close, clients.close),
         store=store,
+        histories=TableHistories(calls("dynamodb", "DynamoDB"), aws.table),
         feed=StreamFeed(calls("dynamodbstreams", "DynamoDB Streams"), aws.stream, clock=clock),
         bus=bus,
         queue=queue,

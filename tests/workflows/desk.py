@@ -38,7 +38,7 @@ class Desk:
             random=world.random.random,
             new_nonce=lambda: random.randbytes(16).hex(),
         )
-        storage = SimpleNamespace(store=world.store, feed=world.store, telemetry=world.telemetry)
+        storage = SimpleNamespace(store=world.store, histories=world.feed, telemetry=world.telemetry)
         means = Reconciliation(world.store, self.blobs, world.clock, world.ids, world.telemetry)
         self.means: Any = SimpleNamespace(
             storage=storage, payments=world.node.payments, reconciliation=means, workflows=self.workflows

@@ -15,7 +15,7 @@ from tests.workflows.desk import Desk
 
 
 async def lose_a_journal(desk):
-    key = next(key for key in desk.world.store._items if "/jrn/" in key.partition)
+    key = next(key for key in desk.world.items if "/jrn/" in key.partition)
     await desk.world.store.commit([Delete(key, 1)])
 
 

@@ -43,7 +43,7 @@ class Storage(Protocol):
     @property
     def store(self) -> Store: ...
     @property
-    def feed(self) -> Feed: ...
+    def histories(self) -> Feed: ...
     @property
     def telemetry(self) -> Telemetry: ...
 
@@ -163,7 +163,7 @@ async def close_bulk_refund(m: Means, given: CloseRequest) -> Closed:
 async def verify_ledger(m: Means, given: OfTenant) -> Json:
     """The whole ledger is read, and every finding counts; those of other tenants are not named."""
     storage = m.storage
-    report = await verify(storage.store, storage.feed, check_payment=payment_check(storage.store))
+    report = await verify(storage.store, storage.histories, check_payment=payment_check(storage.store))
     own = [one._asdict() for one in report.findings if one.tenant == given.tenant]
     return {
         "sound": report.sound,
@@ -180,7 +180,7 @@ async def archive_ledger(m: Means, given: ArchiveDay) -> Json:
     blobs = m.reconciliation.blobs
     try:
         files = await archive_day(
-            m.storage.feed,
+            m.storage.histories,
             blobs,
             tenant=given.tenant,
             day=given.day,

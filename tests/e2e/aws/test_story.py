@@ -38,7 +38,7 @@ async def test_a_payment_goes_through_everything(stage: Stage, platform: Platfor
 
     # its journal in DynamoDB, its events on Kafka, its webhooks at the merchant, itself in the list
     report = await verify(
-        platform.storage.store, platform.storage.feed, check_payment=payment_check(platform.storage.store)
+        platform.storage.store, platform.storage.histories, check_payment=payment_check(platform.storage.store)
     )
     assert (report.payments, report.journals, report.findings) == (1, 1, ())
     subscription = await platform.storage.bus.subscribe(EVENTS_TOPIC, group="looking", member="looking")
@@ -137,6 +137,6 @@ async def test_event_nobody_can_read_fires_an_alarm_and_holds_nothing_up(
 async def test_everything_agrees_at_the_end(stage: Stage, platform: Platform) -> None:
     """Last of all: what the other stories left."""
     storage = platform.storage
-    report = await verify(storage.store, storage.feed, check_payment=payment_check(storage.store))
+    report = await verify(storage.store, storage.histories, check_payment=payment_check(storage.store))
     assert (report.sound, report.findings) == (True, ())
     assert stage.simulator.books().captured == 1999 * report.payments

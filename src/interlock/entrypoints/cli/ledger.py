@@ -28,7 +28,7 @@ def verify_ledger(data: Data = None, as_json: Json = False) -> None:
 
     async def work(platform: Platform) -> Report:
         storage = platform.storage
-        return await verify(storage.store, storage.feed, check_payment=payment_check(storage.store))
+        return await verify(storage.store, storage.histories, check_payment=payment_check(storage.store))
 
     report = with_stored(data, work)
     if as_json:
@@ -59,7 +59,7 @@ def export_journals(
     async def work(platform: Platform) -> None:
         file = sys.stdout if output is None else output.open("w", encoding="utf-8")
         try:
-            async for piece in export(platform.storage.feed, format, tenant=tenant):
+            async for piece in export(platform.storage.histories, format, tenant=tenant):
                 file.write(piece)
         finally:
             if output is not None:
