@@ -1,7 +1,7 @@
 """Moves every function's alias to its newest version, a share of the calls first: `python -m infra.canary INSTALLATION`.
 
-CodeDeploy does it, watches the canary's alarm and takes a bad version back by itself. This starts it for each function that has
-a new version and waits for all. Status 1 if one was taken back. Safe to repeat: what has arrived is left alone.
+CodeDeploy does it, watches the canary's alarm and takes a bad version back by itself. This starts it for each function that has a
+new version and waits for all. Status 1 if one was taken back. Safe to repeat: what has arrived is left alone.
 """
 
 from __future__ import annotations
