@@ -79,6 +79,9 @@ def test_function_queue_and_workflow_of_an_alarm_exist(alarm):
     where = alarm["dimensions"]
     if (function := where.get("FunctionName")) is not None:
         assert function.removeprefix("{prefix}") in FUNCTIONS
+    if (rule := where.get("RuleName")) is not None:
+        described = yaml.safe_load((ROOT / "src/lambdas" / rule.removeprefix("{prefix}") / "function.yaml").read_text())
+        assert "schedule" in described["trigger"]
     if (queue := where.get("QueueName")) is not None:
         assert queue.removeprefix("{prefix}") in ("notifications", "notifications-dead", "webhooks-dead", "unprocessed")
     if (machine := where.get("StateMachineArn")) is not None:
