@@ -214,7 +214,7 @@ def imported(*folders: str) -> set[str]:
                 found |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found.add(node.module.partition(".")[0])
-    return found - set(sys.stdlib_module_names) - {"interlock", "tests", "bench", "docs"}
+    return found - set(sys.stdlib_module_names) - {"interlock", "tests", "bench", "docs", "infra"}
 
 
 def distributions(modules: set[str]) -> dict[str, set[str]]:
@@ -229,7 +229,7 @@ def test_source_imports_only_declared_dependencies():
 
 
 def test_tests_import_only_declared_dependencies():
-    others = distributions(imported("tests", "bench", "docs"))
+    others = distributions(imported("tests", "bench", "docs", "infra"))
     undeclared = {module for module, names in others.items() if not names & (RUNTIME | AWS | DEV | BENCH)}
     assert undeclared - set(UNDECLARED) == set()
 
@@ -240,7 +240,7 @@ def test_every_runtime_dependency_is_imported_by_the_source():
 
 
 def test_every_dev_dependency_is_imported_or_run():
-    used = {name for names in distributions(imported("tests", "bench", "docs")).values() for name in names}
+    used = {name for names in distributions(imported("tests", "bench", "docs", "infra")).values() for name in names}
     assert DEV - used - NOT_IMPORTED == set()
     assert NOT_IMPORTED <= DEV
 

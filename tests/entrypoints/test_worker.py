@@ -488,6 +488,26 @@ async def test_sweeper_rests_when_nothing_is_due_and_says_that_it_does_not_lag()
     assert world.telemetry.gauges["interlock_sweeper_lag_seconds"] == 0
 
 
+async def test_sweep_of_a_function_measures_what_it_finds_at_first():
+    world = World(notifications={"drop_rate": 1})
+    await world.pay(token="tok_timeout_after_accept")
+    began = world.payments()[0].attempts[0].started_at
+    world.clock.advance(600)
+    due_s = (world.clock.now() - began) / 1000
+    assert await world.finish(asyncio.create_task(worker.sweep(world.node.payments, seconds=50))) == 1
+    assert world.telemetry.gauges["interlock_sweeper_due"] == 1
+    assert 0 < world.telemetry.gauges["interlock_sweeper_lag_seconds"] < due_s
+    assert world.telemetry.gauges["interlock_unknown_oldest_seconds"] == due_s
+    assert world.payments()[0].state is State.SUCCEEDED
+
+
+async def test_sweep_of_a_function_that_finds_nothing_says_that_nothing_is_late():
+    world = World()
+    assert await worker.sweep(world.node.payments, seconds=50) == 0
+    gauges = ("interlock_sweeper_due", "interlock_sweeper_lag_seconds", "interlock_unknown_oldest_seconds")
+    assert [world.telemetry.gauges[name] for name in gauges] == [0, 0, 0]
+
+
 async def test_janitor_drops_what_expired_and_what_every_group_has_passed():
     setting = Setting()
     for i in range(450):
