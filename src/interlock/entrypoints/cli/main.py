@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from interlock.entrypoints.cli import clients, ledger, operations, payments, up, workflows
+from interlock.entrypoints.cli import clients, ledger, operations, payments, release, up, workflows
 from interlock.entrypoints.cli.demo import demo
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ for name, group in {
     "queue": operations.queue,
     "ledger": ledger.ledger,
     "workflows": workflows.workflows,
+    "release": release.release,
+    "dr": release.recovery,
     "clients": clients.clients,
     "keys": clients.keys,
     "secrets": clients.secrets,

@@ -23,19 +23,23 @@ OFFLINE_ISSUER = "http://127.0.0.1"
 ACTOR = "cli"
 
 
-def with_stored(data: Path | None, work: Callable[[Platform], Awaitable[T]], *, make: bool = False) -> T:
-    """Run `work` on the stored data; with `make`, also where there is none yet.
+def with_stored(
+    data: Path | None, work: Callable[[Platform], Awaitable[T]], *, make: bool = False, calling: bool = False
+) -> T:
+    """Run `work` on the stored data; with `make`, also where there is none yet; with `calling` it may call providers.
 
     Exit status 1, with the reason, for whatever the platform refuses.
     """
     try:
-        return asyncio.run(_run(data, work, make))
+        return asyncio.run(_run(data, work, make, calling))
     except InterlockError as error:
         fail(error.detail or error.reason)
 
 
-async def _run(data: Path | None, work: Callable[[Platform], Awaitable[T]], make: bool) -> T:
-    settings = replace(settings_of(data), providers=())  # nobody is called from here
+async def _run(data: Path | None, work: Callable[[Platform], Awaitable[T]], make: bool, calling: bool) -> T:
+    settings = settings_of(data)
+    if not calling:
+        settings = replace(settings, providers=())
     if settings.aws is None and not make and not Path(settings.data, DATABASE_FILE).exists():  # noqa: ASYNC240 - once, before anything runs
         fail(f"there is no data in {settings.data}")
     async with opened(settings) as platform:
