@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 LIVE = infra/terraform/live/$(STACK)
 
-.PHONY: help setup up test test-aws check check-infra lambdas plan deploy release-check bench bench-aws sim crash demo docs lock format counterparts clean
+.PHONY: help setup up test test-aws scenarios check check-infra lambdas plan deploy release-check bench bench-aws sim crash demo docs lock format counterparts clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ test: setup counterparts ## all tests
 test-aws: setup counterparts ## what runs on AWS, against an emulator that is started and stopped
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m aws
 
+scenarios: setup counterparts ## the stories of tests/scenarios over ON: memory, sqlite or aws (an emulator)
+	INTERLOCK_SCENARIOS_ON=$(or $(ON),memory) $(BIN)/python -m pytest -n 2 -m "aws or not aws" tests/scenarios
+
 check: setup ## import contracts, types, style and stale documents
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,9 +50,10 @@ check: setup ## import contracts, types, style and stale documents
 	$(BIN)/mypy
 	$(BIN)/python -m docs.generate --check
 
-check-infra: setup counterparts ## alarms, their pages and what is made of them; pipelines
+check-infra: setup ## alarms and their pages, pipelines, Terraform for every installation, checkov; make test-aws runs them, too
+	$(BIN)/python -m tests.counterparts.install terraform terraform-schema checkov check-jsonschema promtool
 	$(BIN)/python -m infra.alarms.generate --check
-	$(BIN)/python -m pytest tests/infra
+	$(BIN)/python -m pytest -q -m "aws or not aws" tests/infra
 
 lambdas: setup ## the functions' archives for both architectures, in build/lambdas; the same tree gives the same bytes
 	$(BIN)/python src/lambdas/package.py

@@ -42,7 +42,13 @@ def type_of(code):
 
 def parts_of(block, *, is_outer=True):
     attributes = [
-        schema.Attribute(name, type_of(code), required=required, optional=optional, computed=not required and is_outer)
+        schema.Attribute(
+            name,
+            type_of(code),
+            required=required,
+            optional=optional,
+            computed=not required and (is_outer or not optional),
+        )
         for name, (code, required, optional) in block["a"].items()
     ]
     if is_outer and "id" not in block["a"]:

@@ -53,6 +53,8 @@ class Assembly:
                 made["b"][argument] = [is_many, self._block(struct, depth + 1), not is_optional]
             else:
                 made["a"][argument] = [_primitive(one["type"]) or "s", not is_optional, is_optional]
+        if depth:
+            self._add_computed(made, f"{name}OutputReference")
         return made
 
     def _add_computed(self, block: dict[str, Any], name: str) -> None:
@@ -60,8 +62,9 @@ class Assembly:
             if one.get("static") or one["name"].endswith("Input") or not one.get("immutable"):
                 continue
             argument = re.sub(r"(?<!^)(?=[A-Z])", "_", one["name"]).lower()
-            if argument not in block["a"] and argument not in block["b"] and _primitive(one["type"]):
-                block["a"][argument] = [_primitive(one["type"]), False, False]
+            kind = _primitive(one["type"]) or _objects(one["type"])
+            if argument not in block["a"] and argument not in block["b"] and kind:
+                block["a"][argument] = [kind, False, False]
 
     def _structs(self, kind: Type) -> Iterator[tuple[str, bool]]:
         """(name, whether there may be many) of the structs a type is made of."""
@@ -89,6 +92,12 @@ def _primitive(kind: Type) -> str | None:
         if not one.get("fqn", "").startswith(("cdktn.", "cdktf.")) and (found := _primitive(one)):
             return found
     return None
+
+
+def _objects(kind: Type) -> str | None:
+    """A list of objects that the provider makes; of their members we know no more than that they can be read."""
+    name = kind.get("fqn", "")
+    return "LMs" if name.startswith("@cdktn/aws.") and name.endswith("List") else None
 
 
 if __name__ == "__main__":

@@ -150,9 +150,8 @@ def test_release_and_restored_storage_are_checked_on_the_command_line(stage: Sta
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout)
 
-    status, checks = asked(
-        "release", "check", "--pay", "simulator=tok_approve", "--echo", stage.merchant.url.replace("hooks", "echo")
-    )
+    echo = stage.merchant.url.replace("hooks", "echo")
+    status, checks = asked("release", "check", "--pay", "simulator=tok_approve", "--echo", echo)
     assert [one["what"] for one in checks if not one["ok"]] == []
     assert (status, len(checks)) == (0, 6)
     assert asked("release", "check", "--pay", "simulator=tok_decline_stolen")[0] == 1

@@ -2,6 +2,12 @@
 
 terraform {
   required_version = ">= 1.11"
+  # Bucket and region: terraform init -backend-config=bucket=... -backend-config=region=...
+  backend "s3" {
+    key          = "interlock.tfstate"
+    encrypt      = true
+    use_lockfile = true
+  }
   required_providers {
     aws = {
       source  = "hashicorp/aws"
@@ -29,7 +35,7 @@ module "platform" {
   deletion_protection = true
   archive_lock_days   = 3650
   replica_regions     = ["eu-west-1"]
-  files_replica       = null
+  domain              = var.domain
   throttle            = { rate = 2000, burst = 4000 }
   canary              = "CodeDeployDefault.LambdaCanary10Percent10Minutes"
   documents           = { instances = 3, instance_class = "db.r6g.large", backup_days = 35 }
@@ -37,6 +43,7 @@ module "platform" {
   providers_settings  = var.providers_settings
   provider_secrets    = var.provider_secrets
   sftp_users          = var.sftp_users
+  sftp_sources        = var.sftp_sources
   alarm_subscribers   = var.alarm_subscribers
   runbooks            = var.runbooks
 }

@@ -2,6 +2,12 @@
 
 terraform {
   required_version = ">= 1.11"
+  # Bucket and region: terraform init -backend-config=bucket=... -backend-config=region=...
+  backend "s3" {
+    key          = "interlock.tfstate"
+    encrypt      = true
+    use_lockfile = true
+  }
   required_providers {
     aws = {
       source  = "hashicorp/aws"
@@ -29,7 +35,7 @@ module "platform" {
   deletion_protection = false
   archive_lock_days   = 0
   replica_regions     = []
-  files_replica       = null
+  domain              = var.domain
   throttle            = { rate = 200, burst = 400 }
   canary              = "CodeDeployDefault.LambdaCanary10Percent5Minutes"
   documents           = { instances = 1, instance_class = "db.t4g.medium", backup_days = 14 }
@@ -37,6 +43,7 @@ module "platform" {
   providers_settings  = var.providers_settings
   provider_secrets    = var.provider_secrets
   sftp_users          = var.sftp_users
+  sftp_sources        = var.sftp_sources
   alarm_subscribers   = var.alarm_subscribers
   runbooks            = var.runbooks
 }

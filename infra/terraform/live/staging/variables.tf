@@ -17,6 +17,18 @@ variable "sftp_users" {
   default = {}
 }
 
+variable "sftp_sources" {
+  description = "CIDR blocks that the senders of files connect from."
+  type        = set(string)
+  default     = []
+}
+
+variable "domain" {
+  description = "The API's own name and its zone in Route 53; standby: in the region that takes over. Null: CloudFront's name."
+  type        = object({ name = string, zone_id = string, standby = bool })
+  default     = null
+}
+
 variable "alarm_subscribers" {
   type    = map(list(string))
   default = {}

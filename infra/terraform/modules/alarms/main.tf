@@ -6,7 +6,7 @@ variable "topic_arn" { type = string }
 variable "runbooks" { type = string }
 
 variable "alarms" {
-  description = "infra/alarms/alarms.yaml, decoded; dimensions may name {prefix}, {table}, {api}."
+  description = "infra/alarms/alarms.yaml, decoded; dimensions may name what is in `names`."
   type        = any
 }
 
@@ -17,7 +17,7 @@ variable "names" {
 
 locals {
   alarms = { for one in var.alarms : one.name => merge(one, {
-    dimensions = { for key, value in one.dimensions : key => replace(replace(replace(replace(value, "{prefix}", var.names.prefix), "{table}", var.names.table), "{api}", var.names.api), "{documents}", var.names.documents) }
+    dimensions = { for key, value in one.dimensions : key => replace(replace(replace(replace(replace(replace(value, "{prefix}", var.names.prefix), "{table}", var.names.table), "{api}", var.names.api), "{documents}", var.names.documents), "{name}", var.names.name), "{machines}", var.names.machines) }
   }) }
 }
 

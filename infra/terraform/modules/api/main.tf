@@ -21,7 +21,19 @@ variable "authorizer" {
 variable "throttle" { type = object({ rate = number, burst = number }) }
 variable "log_days" { type = number }
 variable "key_arn" { type = string }
+variable "edge_key_arn" {
+  description = "The key's copy in the region of CloudFront, us-east-1."
+  type        = string
+}
 variable "log_bucket_domain" { type = string }
+
+variable "domain" {
+  description = <<-END
+    The API's own name and its zone in Route 53; null: it answers under CloudFront's name. `standby`: this is the region that
+    answers when the other one's health check fails.
+  END
+  type        = object({ name = string, zone_id = string, standby = bool })
+}
 
 variable "hidden" {
   description = "Paths that stay inside."
@@ -108,101 +120,8 @@ resource "aws_lambda_permission" "api" {
   source_arn    = "${aws_apigatewayv2_api.this.execution_arn}/*"
 }
 
-resource "aws_wafv2_web_acl" "this" {
-  name  = var.name
-  scope = "CLOUDFRONT"
-
-  default_action {
-    allow {}
-  }
-
-  rule_json = jsonencode(concat(
-    [{
-      Name             = "too-many-from-one-address"
-      Priority         = 1
-      Action           = { Block = {} }
-      Statement        = { RateBasedStatement = { Limit = var.throttle.rate * 300, AggregateKeyType = "IP" } }
-      VisibilityConfig = { CloudWatchMetricsEnabled = true, SampledRequestsEnabled = true, MetricName = "too-many-from-one-address" }
-    }],
-    [for place, name in ["AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet", "AWSManagedRulesAmazonIpReputationList"] : {
-      Name             = name
-      Priority         = place + 2
-      OverrideAction   = { None = {} }
-      Statement        = { ManagedRuleGroupStatement = { VendorName = "AWS", Name = name } }
-      VisibilityConfig = { CloudWatchMetricsEnabled = true, SampledRequestsEnabled = true, MetricName = name }
-    }],
-  ))
-
-  visibility_config {
-    cloudwatch_metrics_enabled = true
-    metric_name                = var.name
-    sampled_requests_enabled   = true
-  }
-}
-
-resource "aws_cloudwatch_log_group" "waf" {
-  name              = "aws-waf-logs-${var.name}"
-  retention_in_days = var.log_days
-  kms_key_id        = var.key_arn
-}
-
-resource "aws_wafv2_web_acl_logging_configuration" "this" {
-  resource_arn            = aws_wafv2_web_acl.this.arn
-  log_destination_configs = [aws_cloudwatch_log_group.waf.arn]
-
-  redacted_fields {
-    single_header {
-      name = "authorization"
-    }
-  }
-}
-
-resource "aws_cloudfront_distribution" "this" {
-  enabled         = true
-  comment         = "${var.name}: WAF before the API"
-  is_ipv6_enabled = true
-  http_version    = "http2and3"
-  price_class     = "PriceClass_100"
-  web_acl_id      = aws_wafv2_web_acl.this.arn
-
-  origin {
-    origin_id   = "api"
-    domain_name = "${aws_apigatewayv2_api.this.id}.execute-api.${var.region}.amazonaws.com"
-    custom_origin_config {
-      http_port              = 80
-      https_port             = 443
-      origin_protocol_policy = "https-only"
-      origin_ssl_protocols   = ["TLSv1.2"]
-    }
-  }
-
-  default_cache_behavior {
-    target_origin_id         = "api"
-    viewer_protocol_policy   = "https-only"
-    allowed_methods          = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
-    cached_methods           = ["GET", "HEAD"]
-    cache_policy_id          = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad" # AWS's CachingDisabled
-    origin_request_policy_id = "b689b0a8-53d0-40ab-baf2-68738e2966ac" # AWS's AllViewerExceptHostHeader
-  }
-
-  logging_config {
-    bucket          = var.log_bucket_domain
-    include_cookies = false
-    prefix          = "cloudfront/"
-  }
-
-  restrictions {
-    geo_restriction {
-      restriction_type = "none"
-    }
-  }
-
-  viewer_certificate {
-    cloudfront_default_certificate = true
-    minimum_protocol_version       = "TLSv1.2_2021"
-  }
-}
-
+output "health_check" { value = aws_route53_health_check.region.id }
+output "firewall" { value = { region = aws_wafv2_web_acl.this.region, counts = flatten(local.groups[*].only_counted) } }
 output "id" { value = aws_apigatewayv2_api.this.id }
-output "domain" { value = aws_cloudfront_distribution.this.domain_name }
+output "domain" { value = var.domain == null ? aws_cloudfront_distribution.this.domain_name : var.domain.name }
 output "routes" { value = { for key, one in local.operations : key => { function = one.function, is_open = one.is_open } } }

@@ -1,6 +1,7 @@
 # EventBridge: the platform's events for others' rules, kept for a while, and the schedules that bring parked payments back.
 
 variable "name" { type = string }
+variable "account" { type = string }
 variable "key_arn" { type = string }
 variable "archive_days" { type = number }
 
@@ -30,6 +31,11 @@ data "aws_iam_policy_document" "assume" {
     principals {
       type        = "Service"
       identifiers = ["scheduler.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account]
     }
   }
 }

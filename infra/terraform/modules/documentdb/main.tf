@@ -20,12 +20,14 @@ resource "aws_docdb_cluster_parameter_group" "this" {
   name   = var.name
   family = "docdb5.0"
 
-  dynamic "parameter" {
-    for_each = { tls = "enabled", audit_logs = "enabled" }
-    content {
-      name  = parameter.key
-      value = parameter.value
-    }
+  parameter {
+    name  = "tls"
+    value = "enabled"
+  }
+
+  parameter {
+    name  = "audit_logs"
+    value = "enabled"
   }
 }
 

@@ -5,13 +5,19 @@ locals {
   trigger   = one(keys(var.description.trigger))
   how       = var.description.trigger[local.trigger]
   network   = try(var.description.network, false)
+
+  # Who does not read the providers' credentials is not told of providers: opening the platform would ask for them.
+  hears_providers = anytrue([for one in var.description.may : startswith(one, "read secrets provider/")])
+  environment     = { for name, value in var.environment : name => value if name != "INTERLOCK_PROVIDERS" || local.hears_providers }
 }
 
 module "permissions" {
-  source = "../permissions"
-  may    = var.description.may
-  places = var.places
-  region = var.region
+  source  = "../permissions"
+  may     = var.description.may
+  trigger = local.trigger
+  network = local.network
+  places  = var.places
+  region  = var.region
 }
 
 data "aws_iam_policy_document" "assume" {
@@ -34,30 +40,11 @@ resource "aws_iam_role_policy" "this" {
   role = aws_iam_role.this.id
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = concat(module.permissions.statements, [
-      {
-        Effect   = "Allow"
-        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-        Resource = ["${aws_cloudwatch_log_group.this.arn}:*"]
-      },
-      {
-        # X-Ray knows no resources.
-        Effect   = "Allow"
-        Action   = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
-        Resource = ["*"]
-      },
-      ], !local.network ? [] : [{
-        # Lambda makes its network interfaces before there is anything to name.
-        Effect   = "Allow"
-        Action   = ["ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DeleteNetworkInterface", "ec2:DescribeSubnets", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"]
-        Resource = ["*"]
-        }], local.trigger != "kafka" ? [] : [{
-        # So does the mapping of a Kafka topic; these are its documented needs.
-        Effect   = "Allow"
-        Action   = ["ec2:DescribeVpcs", "ec2:DescribeSecurityGroups"]
-        Resource = ["*"]
-      }],
-    )
+    Statement = concat(module.permissions.statements, [{
+      Effect   = "Allow"
+      Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+      Resource = ["${aws_cloudwatch_log_group.this.arn}:*"]
+    }])
   })
 }
 
@@ -84,7 +71,7 @@ resource "aws_lambda_function" "this" {
   kms_key_arn                    = var.places.key
 
   environment {
-    variables = merge(var.environment, { POWERTOOLS_SERVICE_NAME = var.name })
+    variables = merge(local.environment, { POWERTOOLS_SERVICE_NAME = var.name })
   }
 
   tracing_config {
@@ -177,7 +164,7 @@ resource "aws_lambda_event_source_mapping" "kafka" {
 
   destination_config {
     on_failure {
-      destination_arn = var.unprocessed
+      destination_arn = var.places.unprocessed
     }
   }
 }
@@ -202,6 +189,20 @@ resource "aws_lambda_permission" "schedule" {
   action        = "lambda:InvokeFunction"
   principal     = "events.amazonaws.com"
   source_arn    = aws_cloudwatch_event_rule.schedule[0].arn
+}
+
+# What is called without anybody waiting, and failed three times, is kept where somebody sees it.
+resource "aws_lambda_function_event_invoke_config" "schedule" {
+  count                  = local.trigger == "schedule" ? 1 : 0
+  function_name          = aws_lambda_function.this.function_name
+  qualifier              = aws_lambda_alias.live.name
+  maximum_retry_attempts = 2
+
+  destination_config {
+    on_failure {
+      destination = var.places.unprocessed
+    }
+  }
 }
 
 # -- canary -------------------------------------------------------------------------------------------------------------

@@ -5,3 +5,4 @@ output "trigger" { value = local.trigger }
 output "how" { value = local.how }
 output "statements" { value = module.permissions.statements }
 output "policy" { value = aws_iam_role_policy.this.policy }
+output "environment" { value = local.environment }

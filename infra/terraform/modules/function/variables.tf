@@ -41,11 +41,6 @@ variable "kafka" {
   type = object({ bootstrap_servers = string, prefix = string, mapping_secret = string })
 }
 
-variable "unprocessed" {
-  description = "ARN of where a batch of the bus goes that its function never took."
-  type        = string
-}
-
 variable "deployment" {
   type = object({ app = string, config = string, role = string })
 }

@@ -12,8 +12,9 @@ variable "documents_port" {
   default = 27017
 }
 
-data "aws_availability_zones" "here" {
-  state = "available"
+locals {
+  # By name, not by a list that may change: another order would move the subnets.
+  zones = [for letter in slice(["a", "b", "c"], 0, var.zones) : "${var.region}${letter}"]
 }
 
 resource "aws_vpc" "this" {
@@ -31,7 +32,7 @@ resource "aws_default_security_group" "closed" {
 resource "aws_subnet" "private" {
   count             = var.zones
   vpc_id            = aws_vpc.this.id
-  availability_zone = data.aws_availability_zones.here.names[count.index]
+  availability_zone = local.zones[count.index]
   cidr_block        = cidrsubnet(var.cidr, 4, count.index)
   tags              = { Name = "${var.name}-private-${count.index}" }
 }
@@ -39,7 +40,7 @@ resource "aws_subnet" "private" {
 resource "aws_subnet" "public" {
   count             = var.zones
   vpc_id            = aws_vpc.this.id
-  availability_zone = data.aws_availability_zones.here.names[count.index]
+  availability_zone = local.zones[count.index]
   cidr_block        = cidrsubnet(var.cidr, 4, 8 + count.index)
   tags              = { Name = "${var.name}-public-${count.index}" }
 }
@@ -181,6 +182,7 @@ resource "aws_flow_log" "this" {
 }
 
 output "vpc" { value = aws_vpc.this.id }
+output "public_subnets" { value = aws_subnet.public[*].id }
 output "subnets" { value = aws_subnet.private[*].id }
 output "security_group" { value = aws_security_group.functions.id }
 output "addresses" { value = aws_eip.out[*].public_ip }

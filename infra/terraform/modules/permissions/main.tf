@@ -23,13 +23,31 @@ variable "places" {
     event_bus     = string
     workflow      = string
     executions    = string
+    unprocessed   = string
   })
 }
 
 variable "region" { type = string }
 
+variable "trigger" {
+  description = "What calls the function; null: of the words alone."
+  type        = string
+  default     = null
+}
+
+variable "network" {
+  description = "Whether it stands in the private network."
+  type        = bool
+  default     = false
+}
+
 locals {
-  said = [for one in var.may : {
+  implied = var.trigger == null ? [] : concat(
+    ["open platform"],
+    contains(["stream", "kafka", "schedule"], var.trigger) ? ["called ${var.trigger}"] : [],
+    var.network ? ["stand inside"] : [],
+  )
+  said = [for one in concat(var.may, local.implied) : {
     grant = join(" ", slice(split(" ", one), 0, 2))
     name  = try(split(" ", one)[2], "")
   }]
@@ -40,8 +58,13 @@ locals {
       resources = [var.places.table, "${var.places.table}/index/*"]
     }]
     "write table" = [{
-      actions   = ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:ConditionCheckItem"]
+      actions   = ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem"]
       resources = [var.places.table]
+      }, {
+      # Items end; what happened stays: rows of histories begin with e/ (backends/aws/table.py).
+      actions   = ["dynamodb:DeleteItem"]
+      resources = [var.places.table]
+      condition = { "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["i/*"] } }
     }]
     "read stream" = [{
       actions   = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"]
@@ -86,7 +109,7 @@ locals {
       }, {
       actions   = ["s3:ListBucket"]
       resources = [var.places.bucket]
-      prefix    = "{name}*"
+      condition = { StringLike = { "s3:prefix" = ["{name}*"] } }
     }]
     "write blobs" = [{
       actions   = ["s3:PutObject", "s3:GetObject"]
@@ -94,11 +117,11 @@ locals {
     }]
     "read secrets" = [{
       actions   = ["secretsmanager:GetSecretValue"]
-      resources = ["${var.places.secrets}*"]
+      resources = ["${var.places.secrets}{name}*"]
     }]
     "write secrets" = [{
       actions   = ["secretsmanager:CreateSecret", "secretsmanager:PutSecretValue", "secretsmanager:RestoreSecret", "secretsmanager:DeleteSecret"]
-      resources = ["${var.places.secrets}*"]
+      resources = ["${var.places.secrets}{name}*"]
     }]
     "use vault" = [{
       actions   = ["kms:GenerateDataKey", "kms:Decrypt"]
@@ -114,6 +137,7 @@ locals {
       }, {
       actions   = ["iam:PassRole"]
       resources = [var.places.schedule_role]
+      condition = { StringEquals = { "iam:PassedToService" = ["scheduler.amazonaws.com"] } }
     }]
     "start workflow" = [{
       actions   = ["states:StartExecution"]
@@ -130,33 +154,77 @@ locals {
     # Ways out of the network are the network module's; these words are for people, and for it.
     "call providers" = []
     "call anywhere"  = []
+
+    # What a function may because of how it is called and where it stands: implied, never said by a function.yaml.
+    "open platform" = [{
+      # The logins that the platform reads as it opens: bootstrap_aws.py.
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = ["${var.places.secrets}documents/uri-*", "${var.places.secrets}kafka/login-*"]
+      }, {
+      # X-Ray knows no resources.
+      actions   = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
+      resources = ["*"]
+    }]
+    "called stream" = [{
+      actions   = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"]
+      resources = [var.places.stream]
+      }, {
+      # The list is of a table's streams, whichever they are.
+      actions   = ["dynamodb:ListStreams"]
+      resources = ["${var.places.table}/stream/*"]
+    }]
+    "called kafka" = [{
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = ["${var.places.secrets}kafka-mapping-*"]
+      }, {
+      actions   = ["sqs:SendMessage"]
+      resources = [var.places.unprocessed]
+      }, {
+      # The mapping looks at the network before there is anything to name.
+      actions   = ["ec2:DescribeVpcs", "ec2:DescribeSecurityGroups"]
+      resources = ["*"]
+    }]
+    "called schedule" = [{
+      actions   = ["sqs:SendMessage"]
+      resources = [var.places.unprocessed]
+    }]
+    "stand inside" = [{
+      # Lambda makes its network interfaces before there is anything to name.
+      actions   = ["ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DeleteNetworkInterface", "ec2:DescribeSubnets", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"]
+      resources = ["*"]
+    }]
   }
+  said_by_us = ["open platform", "called stream", "called kafka", "called schedule", "stand inside"]
 
   # What is encrypted with the platform's key is opened only through the service that keeps it.
   via = {
-    "read table"     = "dynamodb", "write table" = "dynamodb", "read stream" = "dynamodb"
-    "send queue"     = "sqs", "receive queue" = "sqs"
-    "publish topic"  = "sns"
-    "publish bus"    = "secretsmanager", "consume bus" = "secretsmanager"
-    "read documents" = "secretsmanager", "write documents" = "secretsmanager"
-    "read secrets"   = "secretsmanager", "write secrets" = "secretsmanager"
-    "read blobs"     = "s3", "write blobs" = "s3"
+    "read table"      = ["dynamodb"], "write table" = ["dynamodb"], "read stream" = ["dynamodb"], "called stream" = ["dynamodb"]
+    "send queue"      = ["sqs"], "receive queue" = ["sqs"], "called schedule" = ["sqs"]
+    "called kafka"    = ["secretsmanager", "sqs"]
+    "publish topic"   = ["sns"]
+    "publish bus"     = ["secretsmanager"], "consume bus" = ["secretsmanager"]
+    "read documents"  = ["secretsmanager"], "write documents" = ["secretsmanager"]
+    "read secrets"    = ["secretsmanager"], "write secrets" = ["secretsmanager"]
+    "open platform"   = ["secretsmanager"]
+    "read blobs"      = ["s3"], "write blobs" = ["s3"]
+    "write schedules" = [], "start workflow" = [], "signal workflows" = [], "put events" = [], "use vault" = []
+    "call providers"  = [], "call anywhere" = [], "stand inside" = []
   }
-  services = sort(distinct([for one in local.said : "${local.via[one.grant]}.${var.region}.amazonaws.com" if contains(keys(local.via), one.grant)]))
+  services = sort(distinct([for service in flatten([for one in local.said : local.via[one.grant]]) : "${service}.${var.region}.amazonaws.com"]))
 
   granted = flatten([for one in local.said : [for grant in local.grants[one.grant] : {
     actions   = grant.actions
     resources = [for place in grant.resources : replace(place, "{name}", one.name)]
-    prefix    = replace(try(grant.prefix, ""), "{name}", one.name)
+    condition = replace(jsonencode(try(grant.condition, {})), "{name}", one.name)
   }]])
 }
 
 output "statements" {
-  description = "Of an IAM policy, without what every function may."
+  description = "Of an IAM policy, all but the function's own log."
   value = concat(
     [for one in local.granted : merge(
       { Effect = "Allow", Action = one.actions, Resource = one.resources },
-      one.prefix == "" ? {} : { Condition = { StringLike = { "s3:prefix" = [one.prefix] } } },
+      one.condition == "{}" ? {} : { Condition = jsondecode(one.condition) },
     )],
     length(local.services) == 0 ? [] : [{
       Effect    = "Allow"
@@ -168,6 +236,6 @@ output "statements" {
 }
 
 output "words" {
-  description = "Everything a function may say."
-  value       = keys(local.grants)
+  description = "Everything a function.yaml may say."
+  value       = setsubtract(keys(local.grants), local.said_by_us)
 }

@@ -14,7 +14,10 @@ locals {
   workflows = { for file in fileset("${local.root}/workflows", "*.asl.json") :
   trimsuffix(file, ".asl.json") => "${local.root}/workflows/${file}" }
 
-  log_bucket = "${var.name}-${local.account}-logs"
+  buckets = "${var.name}-${local.account}"
+  # Region of a copy -> the platform's key there.
+  copies = { for region in var.replica_regions : region => module.secrets.key_arns[region] }
+  copied = toset(slice(var.replica_regions, 0, min(1, length(var.replica_regions))))
 
   # Names are known before anything is made, so that what refers to each other needs no order.
   lambda_arn  = "arn:aws:lambda:${local.region}:${local.account}:function:${local.prefix}"
@@ -35,6 +38,7 @@ locals {
     event_bus     = "arn:aws:events:${local.region}:${local.account}:event-bus/${var.name}"
     workflow      = "${local.machine_arn}{name}"
     executions    = "arn:aws:states:${local.region}:${local.account}:execution:${local.prefix}{name}"
+    unprocessed   = module.unprocessed.arn
   }
 
   # As `AwsSettings` in config.py has them.
@@ -98,6 +102,7 @@ module "table" {
   indexes             = ["due", "clients", "webhook_deliveries", "webhook_deliveries_by_status"]
   key_arn             = module.secrets.key_arn
   replica_regions     = var.replica_regions
+  key_arns            = local.copies
   deletion_protection = var.deletion_protection
 }
 
@@ -120,8 +125,11 @@ module "unprocessed" {
 
 module "logs" {
   source      = "../bucket"
-  name        = local.log_bucket
-  key_arn     = module.secrets.key_arn
+  name        = "${local.buckets}-logs"
+  account     = local.account
+  region      = local.region
+  key_arn     = null
+  is_log      = true
   log_bucket  = null
   lock_days   = 0
   expire_days = var.log_days
@@ -130,17 +138,49 @@ module "logs" {
 
 module "files" {
   source      = "../bucket"
-  name        = "${var.name}-${local.account}-files"
+  name        = "${local.buckets}-files"
+  account     = local.account
+  region      = local.region
   key_arn     = module.secrets.key_arn
-  log_bucket  = local.log_bucket
+  is_log      = false
+  log_bucket  = module.logs.name
   lock_days   = var.archive_lock_days
   expire_days = 0
-  replica     = var.files_replica
+  replica     = one([for region, one in module.files_copy : { region = region, bucket_arn = one.arn, key_arn = local.copies[region] }])
+}
+
+module "logs_copy" {
+  source      = "../bucket"
+  for_each    = local.copied
+  name        = "${local.buckets}-logs-copy"
+  account     = local.account
+  region      = each.value
+  key_arn     = null
+  is_log      = true
+  log_bucket  = null
+  lock_days   = 0
+  expire_days = var.log_days
+  replica     = null
+}
+
+module "files_copy" {
+  source      = "../bucket"
+  for_each    = local.copied
+  name        = "${local.buckets}-files-copy"
+  account     = local.account
+  region      = each.value
+  key_arn     = local.copies[each.value]
+  is_log      = false
+  log_bucket  = module.logs_copy[each.value].name
+  lock_days   = var.archive_lock_days
+  expire_days = 0
+  replica     = null
 }
 
 module "alarms_topic" {
   source      = "../topic"
   name        = "${local.prefix}alarms"
+  account     = local.account
   key_arn     = module.secrets.key_arn
   subscribers = var.alarm_subscribers
 }
@@ -148,6 +188,7 @@ module "alarms_topic" {
 module "bus" {
   source              = "../bus"
   name                = var.name
+  account             = local.account
   key_arn             = module.secrets.key_arn
   archive_days        = var.log_days
   schedule_target_arn = "${local.lambda_arn}sweep:live"
@@ -220,7 +261,6 @@ module "function" {
   places       = local.places
   network      = { subnets = module.network.subnets, security_group = module.network.security_group }
   kafka        = module.kafka.settings
-  unprocessed  = module.unprocessed.arn
   log_days     = var.log_days
   deployment   = { app = aws_codedeploy_app.functions.name, config = var.canary, role = aws_iam_role.codedeploy.arn }
 }
@@ -234,6 +274,8 @@ module "workflow" {
   functions = { for name, _ in local.functions : name => "${local.lambda_arn}${name}:live" }
   log_days  = var.log_days
   key_arn   = module.secrets.key_arn
+  account   = local.account
+  region    = local.region
 }
 
 module "api" {
@@ -248,7 +290,9 @@ module "api" {
   throttle          = var.throttle
   log_days          = var.log_days
   key_arn           = module.secrets.key_arn
+  edge_key_arn      = module.secrets.key_arns["us-east-1"]
   log_bucket_domain = module.logs.domain
+  domain            = var.domain
 }
 
 module "sftp" {
@@ -257,8 +301,11 @@ module "sftp" {
   bucket       = { name = module.files.name, arn = module.files.arn }
   key_arn      = module.secrets.key_arn
   log_days     = var.log_days
-  network      = { vpc = module.network.vpc, subnets = module.network.subnets }
+  account      = local.account
+  region       = local.region
+  network      = { vpc = module.network.vpc, public_subnets = module.network.public_subnets }
   users        = var.sftp_users
+  sources      = var.sftp_sources
   workflow_arn = "${local.machine_arn}file_intake"
 }
 
@@ -269,7 +316,7 @@ module "alarms" {
   topic_arn = module.alarms_topic.arn
   alarms    = yamldecode(file("${local.root}/infra/alarms/alarms.yaml")).alarms
   runbooks  = var.runbooks
-  names     = { prefix = local.prefix, table = module.table.name, api = module.api.id, documents = module.documentdb.identifier }
+  names     = { prefix = local.prefix, table = module.table.name, api = module.api.id, documents = module.documentdb.identifier, name = var.name, machines = local.machine_arn }
 }
 
 module "recovery" {
@@ -279,5 +326,6 @@ module "recovery" {
   resources   = [module.table.arn, module.files.arn]
   keep_days   = var.backup_days
   locked      = var.deletion_protection
+  copies      = local.copies
   health_host = module.api.domain
 }

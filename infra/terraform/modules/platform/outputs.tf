@@ -3,6 +3,8 @@ output "routes" { value = module.api.routes }
 output "functions" { value = { for name, one in module.function : name => one.name } }
 output "policies" { value = { for name, one in module.function : name => one.policy } }
 output "statements" { value = { for name, one in module.function : name => one.statements } }
+output "places" { value = local.places }
+output "firewall" { value = module.api.firewall }
 output "workflows" { value = { for name, one in module.workflow : name => one.name } }
 output "alarms" { value = module.alarms.names }
 output "alarm_descriptions" { value = module.alarms.descriptions }
@@ -10,6 +12,8 @@ output "way_out" { value = module.network.addresses }
 output "topics" { value = module.kafka.topics }
 output "sftp_endpoint" { value = module.sftp.endpoint }
 output "intake_pattern" { value = module.sftp.pattern }
+output "sftp_addresses" { value = module.sftp.addresses }
+output "environments" { value = { for name, one in module.function : name => keys(one.environment) } }
 output "queues" { value = { for name, one in module.queue : name => { url = one.url, dead = one.dead_name } } }
 
 output "guards" {
@@ -18,7 +22,9 @@ output "guards" {
     table_protected     = module.table.guards.protected
     table_recoverable   = module.table.guards.recoverable
     table_encrypted     = module.table.guards.encrypted
-    buckets_closed      = module.files.guards.closed && module.logs.guards.closed
+    buckets_closed      = alltrue([for one in concat([module.files, module.logs], values(module.files_copy), values(module.logs_copy)) : one.guards.closed])
+    copies_locked       = alltrue([for one in values(module.files_copy) : one.guards.locked])
+    copies              = length(module.files_copy)
     archives_locked     = module.files.guards.locked
     documents_protected = module.documentdb.guards.protected
     documents_encrypted = module.documentdb.guards.encrypted

@@ -20,10 +20,16 @@ variable "backup_days" { type = number }
 variable "log_level" { type = string }
 variable "deletion_protection" { type = bool }
 variable "archive_lock_days" { type = number }
-variable "replica_regions" { type = list(string) }
 
-variable "files_replica" {
-  type = object({ bucket_arn = string, role_arn = string, key_arn = string })
+variable "replica_regions" {
+  description = "Where the table, the secrets and the backups have copies, and, in the first of them, the files."
+  type        = list(string)
+}
+
+
+variable "domain" {
+  description = "As modules/api wants it: the API's own name, or null."
+  type        = object({ name = string, zone_id = string, standby = bool })
 }
 
 variable "throttle" { type = object({ rate = number, burst = number }) }
@@ -52,6 +58,7 @@ variable "provider_secrets" {
 }
 
 variable "sftp_users" { type = map(list(string)) }
+variable "sftp_sources" { type = set(string) }
 variable "alarm_subscribers" { type = map(list(string)) }
 
 variable "runbooks" {

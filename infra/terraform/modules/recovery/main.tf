@@ -7,6 +7,11 @@ variable "keep_days" { type = number }
 variable "locked" { type = bool }
 variable "health_host" { type = string }
 
+variable "copies" {
+  description = "Region -> ARN of the key there: where a second copy of each backup is kept."
+  type        = map(string)
+}
+
 resource "aws_backup_vault" "this" {
   name        = var.name
   kms_key_arn = var.key_arn
@@ -30,7 +35,32 @@ resource "aws_backup_plan" "this" {
     lifecycle {
       delete_after = var.keep_days
     }
+
+    dynamic "copy_action" {
+      for_each = aws_backup_vault.copy
+      content {
+        destination_vault_arn = copy_action.value.arn
+        lifecycle {
+          delete_after = var.keep_days
+        }
+      }
+    }
   }
+}
+
+resource "aws_backup_vault" "copy" {
+  for_each    = var.copies
+  region      = each.key
+  name        = var.name
+  kms_key_arn = each.value
+}
+
+resource "aws_backup_vault_lock_configuration" "copy" {
+  for_each            = var.locked ? var.copies : {}
+  region              = each.key
+  backup_vault_name   = aws_backup_vault.copy[each.key].name
+  min_retention_days  = 7
+  changeable_for_days = 3
 }
 
 data "aws_iam_policy_document" "assume" {
@@ -49,9 +79,10 @@ resource "aws_iam_role" "this" {
 }
 
 resource "aws_iam_role_policy_attachment" "this" {
-  for_each   = toset(["AWSBackupServiceRolePolicyForBackup", "AWSBackupServiceRolePolicyForRestores"])
+  # Buckets have policies of their own.
+  for_each   = toset(["service-role/AWSBackupServiceRolePolicyForBackup", "service-role/AWSBackupServiceRolePolicyForRestores", "AWSBackupServiceRolePolicyForS3Backup", "AWSBackupServiceRolePolicyForS3Restore"])
   role       = aws_iam_role.this.name
-  policy_arn = "arn:aws:iam::aws:policy/service-role/${each.value}"
+  policy_arn = "arn:aws:iam::aws:policy/${each.value}"
 }
 
 resource "aws_backup_selection" "this" {

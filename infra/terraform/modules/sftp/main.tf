@@ -4,10 +4,18 @@ variable "name" { type = string }
 variable "bucket" { type = object({ name = string, arn = string }) }
 variable "key_arn" { type = string }
 variable "log_days" { type = number }
-variable "network" { type = object({ vpc = string, subnets = list(string) }) }
+variable "account" { type = string }
+variable "region" { type = string }
+variable "network" { type = object({ vpc = string, public_subnets = list(string) }) }
+
+variable "sources" {
+  description = "CIDR blocks that senders connect from. Nobody else reaches the port."
+  type        = set(string)
+}
+
 
 variable "users" {
-  description = "Who sends files -> public SSH keys."
+  description = "Tenant whose files these are -> public SSH keys of who sends them. Files arrive in inbox/<tenant>/."
   type        = map(list(string))
 }
 
@@ -27,13 +35,37 @@ resource "aws_transfer_server" "this" {
   endpoint_type               = "VPC"
   domain                      = "S3"
   identity_provider_type      = "SERVICE_MANAGED"
-  security_policy_name        = "TransferSecurityPolicy-2024-01"
+  security_policy_name        = "TransferSecurityPolicy-2025-03"
   structured_log_destinations = ["${aws_cloudwatch_log_group.this.arn}:*"]
 
   endpoint_details {
-    vpc_id     = var.network.vpc
-    subnet_ids = var.network.subnets
+    vpc_id                 = var.network.vpc
+    subnet_ids             = var.network.public_subnets
+    address_allocation_ids = aws_eip.in[*].id
+    security_group_ids     = [aws_security_group.this.id]
   }
+}
+
+# Fixed addresses: senders put them on their allow-lists.
+resource "aws_eip" "in" {
+  count  = length(var.network.public_subnets)
+  domain = "vpc"
+}
+
+resource "aws_security_group" "this" {
+  name        = var.name
+  description = "SFTP, from the senders of files."
+  vpc_id      = var.network.vpc
+}
+
+resource "aws_vpc_security_group_ingress_rule" "this" {
+  for_each          = var.sources
+  security_group_id = aws_security_group.this.id
+  description       = "SFTP from ${each.value}"
+  ip_protocol       = "tcp"
+  from_port         = 22
+  to_port           = 22
+  cidr_ipv4         = each.value
 }
 
 data "aws_iam_policy_document" "assume" {
@@ -42,6 +74,11 @@ data "aws_iam_policy_document" "assume" {
     principals {
       type        = "Service"
       identifiers = ["transfer.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account]
     }
   }
 }
@@ -67,7 +104,12 @@ resource "aws_iam_role_policy" "user" {
         Resource  = [var.bucket.arn]
         Condition = { StringLike = { "s3:prefix" = ["inbox/${each.key}/*"] } }
       },
-      { Effect = "Allow", Action = ["kms:GenerateDataKey", "kms:Decrypt"], Resource = [var.key_arn] },
+      {
+        Effect    = "Allow"
+        Action    = ["kms:GenerateDataKey", "kms:Decrypt"]
+        Resource  = [var.key_arn]
+        Condition = { StringEquals = { "kms:ViaService" = ["s3.${var.region}.amazonaws.com"] } }
+      },
     ]
   })
 }
@@ -116,6 +158,11 @@ data "aws_iam_policy_document" "events" {
       type        = "Service"
       identifiers = ["events.amazonaws.com"]
     }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account]
+    }
   }
 }
 
@@ -146,3 +193,4 @@ resource "aws_cloudwatch_event_target" "intake" {
 
 output "endpoint" { value = aws_transfer_server.this.endpoint }
 output "pattern" { value = jsonencode(local.pattern) }
+output "addresses" { value = aws_eip.in[*].public_ip }

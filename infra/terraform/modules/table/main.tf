@@ -4,6 +4,13 @@ variable "name" { type = string }
 variable "indexes" { type = list(string) }
 variable "key_arn" { type = string }
 variable "replica_regions" { type = list(string) }
+
+variable "key_arns" {
+  description = "Region -> ARN of the key there, for the replicas."
+  type        = map(string)
+  default     = {}
+}
+
 variable "deletion_protection" { type = bool }
 
 resource "aws_dynamodb_table" "this" {
@@ -52,6 +59,7 @@ resource "aws_dynamodb_table" "this" {
     for_each = var.replica_regions
     content {
       region_name                 = replica.value
+      kms_key_arn                 = var.key_arns[replica.value]
       point_in_time_recovery      = true
       deletion_protection_enabled = var.deletion_protection
     }

@@ -1,6 +1,7 @@
 # Where alarms go, and to whom.
 
 variable "name" { type = string }
+variable "account" { type = string }
 variable "key_arn" { type = string }
 
 variable "subscribers" {
@@ -21,6 +22,11 @@ data "aws_iam_policy_document" "this" {
     principals {
       type        = "Service"
       identifiers = ["cloudwatch.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account]
     }
   }
 }

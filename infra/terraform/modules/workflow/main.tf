@@ -6,8 +6,12 @@ variable "file" { type = string }
 variable "functions" { type = map(string) }
 variable "log_days" { type = number }
 variable "key_arn" { type = string }
+variable "account" { type = string }
+variable "region" { type = string }
 
 locals {
+  # Known before the machine is, as its role is made first.
+  arn  = "arn:aws:states:${var.region}:${var.account}:stateMachine:${var.prefix}${var.name}"
   text = file(var.file)
   used = { for name, arn in var.functions : name => arn if strcontains(local.text, "$${${name}}") }
 }
@@ -18,6 +22,11 @@ data "aws_iam_policy_document" "assume" {
     principals {
       type        = "Service"
       identifiers = ["states.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account]
     }
   }
 }
@@ -34,7 +43,12 @@ resource "aws_iam_role_policy" "this" {
     Version = "2012-10-17"
     Statement = [
       { Effect = "Allow", Action = ["lambda:InvokeFunction"], Resource = values(local.used) },
-      { Effect = "Allow", Action = ["kms:Decrypt", "kms:GenerateDataKey"], Resource = [var.key_arn] },
+      {
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Resource  = [var.key_arn]
+        Condition = { StringEquals = { "kms:EncryptionContext:aws:states:stateMachineArn" = local.arn } }
+      },
       {
         # The delivery of logs and traces has no resource level.
         Effect   = "Allow"

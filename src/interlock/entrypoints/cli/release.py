@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -55,27 +55,17 @@ def check_release(
 
     async def work(platform: Platform) -> list[Check]:
         checks = [
-            await _tried("the storage commits", lambda: _commits(platform), "look at the store's alarms"),
-            await _tried("the ledger is sound", lambda: _sound(platform), "interlock ledger verify"),
-            *[
-                await _tried(
-                    f"no dead letters in {one.name}",
-                    lambda one=one: _alive(platform, one.name),
-                    f"interlock queue {one.name}",
-                )
-                for one in _queues(platform)
-            ],
+            await _tried("the storage commits", _commits(platform), "look at the store's alarms"),
+            await _tried("the ledger is sound", _sound(platform), "interlock ledger verify"),
         ]
-        checks += [
-            await _tried(
-                f"a payment at {name} is authorised and cancelled",
-                lambda name=name, token=token: _paid(platform, name, token),
-                f"interlock payments, for {TENANT}",
-            )
-            for name, token in wanted
-        ]
+        for one in _queues(platform):
+            what = f"no dead letters in {one.name}"
+            checks.append(await _tried(what, _alive(platform, one.name), f"interlock queue list {one.name}"))
+        for name, token in wanted:
+            what = f"a payment at {name} is authorised and cancelled"
+            checks.append(await _tried(what, _paid(platform, name, token), f"look for payments of {TENANT}"))
         if echo is not None:
-            checks.append(await _tried("a webhook is taken", lambda: _echoed(platform, echo), "look at the endpoint"))
+            checks.append(await _tried("a webhook is taken", _echoed(platform, echo), "look at the endpoint"))
         return checks
 
     _show(with_stored(data, work, calling=bool(wanted)), as_json=as_json)
@@ -91,26 +81,20 @@ def check_restore(
 
     async def work(platform: Platform) -> list[Check]:
         report = await _report(platform)
+        agree = f"{report.events} events, {report.journals} journals and {report.payments} payments agree"
+        enough = f"at least {payments_min} payments are there"
         return [
-            Check(
-                f"{report.events} events, {report.journals} journals and {report.payments} payments agree",
-                report.sound,
-                "interlock ledger verify",
-            ),
-            Check(
-                f"at least {payments_min} payments are there",
-                report.payments >= payments_min,
-                "the backup is empty or of something else",
-            ),
+            Check(agree, report.sound, "interlock ledger verify"),
+            Check(enough, report.payments >= payments_min, "the backup is empty, or of something else"),
             Check("balances have counted every journal", report.behind == 0, "run the worker until they have"),
         ]
 
     _show(with_stored(data, work), as_json=as_json)
 
 
-async def _tried(what: str, work: Callable[[], Awaitable[bool]], advice: str) -> Check:
+async def _tried(what: str, work: Awaitable[bool], advice: str) -> Check:
     try:
-        return Check(what, await work(), advice)
+        return Check(what, await work, advice)
     except InterlockError as error:
         return Check(what, False, f"{error.reason}: {error.detail or advice}")
 

@@ -7,9 +7,6 @@ mock_provider "aws" {
   mock_data "aws_region" {
     defaults = { region = "eu-central-1" }
   }
-  mock_data "aws_availability_zones" {
-    defaults = { names = ["eu-central-1a", "eu-central-1b", "eu-central-1c"] }
-  }
   mock_data "aws_iam_policy_document" {
     defaults = { json = "{}" }
   }
@@ -21,6 +18,9 @@ mock_provider "aws" {
   }
   mock_resource "aws_s3_bucket" {
     defaults = { arn = "arn:aws:s3:::interlock-test-files", id = "interlock-test-files" }
+  }
+  mock_resource "aws_acm_certificate" {
+    defaults = { arn = "arn:aws:acm:eu-central-1:123456789012:certificate/1", domain_validation_options = [{ resource_record_name = "_1.example", resource_record_type = "CNAME", resource_record_value = "_2.example" }] }
   }
   mock_resource "aws_sqs_queue" {
     defaults = { arn = "arn:aws:sqs:eu-central-1:123456789012:queue", url = "https://sqs.eu-central-1.amazonaws.com/123456789012/queue" }
@@ -50,7 +50,7 @@ variables {
   deletion_protection = true
   archive_lock_days   = 3650
   replica_regions     = ["eu-west-1"]
-  files_replica       = null
+  domain              = { name = "api.test.interlock.example", zone_id = "Z1", standby = false }
   throttle            = { rate = 100, burst = 200 }
   canary              = "CodeDeployDefault.LambdaCanary10Percent5Minutes"
   documents           = { instances = 1, instance_class = "db.t4g.medium", backup_days = 14 }
@@ -61,6 +61,7 @@ variables {
   providers_settings = [{ name = "stripe", kind = "stripe", base_url = "https://api.stripe.com" }]
   provider_secrets   = ["provider/stripe/api_key"]
   sftp_users         = { bank = ["ssh-ed25519 AAAA"] }
+  sftp_sources       = ["192.0.2.0/24"]
   alarm_subscribers  = { email = ["oncall@interlock.example"] }
   runbooks           = "https://interlock.example/docs/operations/alarms"
 }
@@ -79,8 +80,38 @@ run "promises" {
   }
 
   assert {
-    condition     = alltrue([for statements in values(output.statements) : alltrue([for one in statements : !contains(one.Resource, "*") || contains(one.Action, "states:SendTaskSuccess")])])
-    error_message = "what function.yaml says is allowed on named resources; a task token alone has none"
+    # Task tokens, traces and network interfaces have no names that a policy could say.
+    condition = alltrue([for statements in values(output.statements) : alltrue([for one in statements : !contains(one.Resource, "*") || length(setsubtract(one.Action, [
+      "states:SendTaskSuccess", "states:SendTaskFailure", "xray:PutTraceSegments", "xray:PutTelemetryRecords", "ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces",
+      "ec2:DeleteNetworkInterface", "ec2:DescribeSubnets", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses", "ec2:DescribeVpcs", "ec2:DescribeSecurityGroups",
+    ])) == 0])])
+    error_message = "what a function may is allowed on named resources, where AWS has names"
+  }
+
+  assert {
+    condition = alltrue([for name, variables in output.environments : contains(variables, "INTERLOCK_PROVIDERS") == anytrue(
+    [for one in output.statements[name] : anytrue([for place in one.Resource : strcontains(place, "/provider/")])])])
+    error_message = "whoever is told of providers may read their credentials, and nobody else"
+  }
+
+  assert {
+    condition     = alltrue([for name, statements in output.statements : alltrue([for one in statements : !contains(one.Action, "dynamodb:DeleteItem") || try(one.Condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"], null) == ["i/*"]])])
+    error_message = "no function deletes what happened"
+  }
+
+  assert {
+    condition     = alltrue([for statements in values(output.statements) : alltrue([for one in statements : !anytrue([for action in one.Action : startswith(action, "kms:")]) || can(one.Condition.StringEquals["kms:ViaService"])])])
+    error_message = "the platform's key is used through the services that keep what it encrypts"
+  }
+
+  assert {
+    condition     = alltrue([for one in output.statements["on_payment_event"] : !contains(one.Action, "sqs:SendMessage") || alltrue([for place in one.Resource : startswith(place, "arn:aws:sqs:")])]) && anytrue([for one in output.statements["on_payment_event"] : one.Resource == [output.places.unprocessed]])
+    error_message = "the mapping of Kafka may put aside what it gives up"
+  }
+
+  assert {
+    condition     = output.firewall.counts == ["SizeRestrictions_BODY"] && output.firewall.region == "us-east-1"
+    error_message = "CloudFront's firewall stands where CloudFront looks for it, and lets long notifications through"
   }
 
   assert {
@@ -123,8 +154,8 @@ run "safe_to_lose_nothing" {
   }
 
   assert {
-    condition     = output.guards.buckets_closed && output.guards.archives_locked
-    error_message = "no bucket is public, and archives cannot be taken away"
+    condition     = output.guards.buckets_closed && output.guards.archives_locked && output.guards.copies_locked && output.guards.copies == 1
+    error_message = "no bucket is public, and archives and their copies cannot be taken away"
   }
 
   assert {
