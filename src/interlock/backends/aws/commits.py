@@ -132,8 +132,10 @@ def _plain(write: Write, token: str) -> Action:
 
 
 def _event(aggregate: str, version: int, body: bytes, *, token: str, is_old: bool = False) -> Action:
-    row = event_row(aggregate, version, body, token=token, is_old=is_old)
-    return Action("Put", {"ConditionExpression": _ABSENT, "Item": row}, ("event", aggregate))
+    """One that moves out of its drawer needs no condition: the drawer's own says that it was there, and only there."""
+    row = {"Item": event_row(aggregate, version, body, token=token, is_old=is_old)}
+    condition = {} if is_old else {"ConditionExpression": _ABSENT}
+    return Action("Put", row | condition, ("event", aggregate))
 
 
 def _checked(aggregate: str, write: Write) -> Action:

@@ -175,14 +175,15 @@ class DynamoStore:
                 ":after": event_key(aggregate, max(after_version, 0))["sk"],
             },
         }
-        rows = await self._rows(asked, limit + 1, ConsistentRead=True)
-        found = [event_of(row) for row in rows if not is_drawer(row)]
-        if has_drawer(aggregate, self._rules):
-            kept = [drawer_in(row, self._indexes) for row in rows if is_drawer(row)]
-            drawer = kept[0] if kept else await self._drawer(aggregate)
-            found += [decode_event(body) for version, body in drawer.events.items() if version > after_version]
-            found.sort(key=lambda event: event.version)
-        return found[:limit]
+        # The drawer first: what moves out of it meanwhile is then found twice, and not missed.
+        has_some = has_drawer(aggregate, self._rules)
+        kept = (await self._drawer(aggregate)).events if has_some else {}
+        found = {version: decode_event(body) for version, body in kept.items() if version > after_version}
+        for row in await self._rows(asked, limit + 1, ConsistentRead=True):
+            if not is_drawer(row):
+                event = event_of(row)
+                found[event.version] = event
+        return [found[version] for version in sorted(found)][:limit]
 
     async def wake(self, found: Parked) -> bool:
         """The place of this row is near: have it back in its index. False if the row was written since. Safe to repeat."""
