@@ -42,6 +42,7 @@ module "platform" {
   kafka               = var.kafka
   providers_settings  = var.providers_settings
   provider_secrets    = var.provider_secrets
+  tenants             = var.tenants
   sftp_users          = var.sftp_users
   sftp_sources        = var.sftp_sources
   alarm_subscribers   = var.alarm_subscribers

@@ -12,6 +12,12 @@ variable "provider_secrets" {
   type = list(string)
 }
 
+variable "tenants" {
+  description = "Whose ledgers are proved and archived each night."
+  type        = set(string)
+  default     = []
+}
+
 variable "sftp_users" {
   type    = map(list(string))
   default = {}

@@ -309,6 +309,17 @@ module "sftp" {
   workflow_arn = "${local.machine_arn}file_intake"
 }
 
+module "nightly" {
+  source       = "../nightly"
+  name         = var.name
+  account      = local.account
+  region       = local.region
+  key_arn      = module.secrets.key_arn
+  tenants      = var.tenants
+  workflow_arn = "${local.machine_arn}nightly_ledger_verification"
+  unprocessed  = module.unprocessed.arn
+}
+
 module "alarms" {
   source    = "../alarms"
   name      = var.name

@@ -14,6 +14,7 @@ output "sftp_endpoint" { value = module.sftp.endpoint }
 output "intake_pattern" { value = module.sftp.pattern }
 output "sftp_addresses" { value = module.sftp.addresses }
 output "environments" { value = { for name, one in module.function : name => keys(one.environment) } }
+output "nightly" { value = module.nightly.inputs }
 output "queues" { value = { for name, one in module.queue : name => { url = one.url, dead = one.dead_name } } }
 
 output "guards" {

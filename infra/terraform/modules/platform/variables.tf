@@ -57,6 +57,11 @@ variable "provider_secrets" {
   type        = list(string)
 }
 
+variable "tenants" {
+  description = "Whose ledgers are proved and archived each night."
+  type        = set(string)
+}
+
 variable "sftp_users" { type = map(list(string)) }
 variable "sftp_sources" { type = set(string) }
 variable "alarm_subscribers" { type = map(list(string)) }

@@ -61,6 +61,7 @@ variables {
   providers_settings = [{ name = "stripe", kind = "stripe", base_url = "https://api.stripe.com" }]
   provider_secrets   = ["provider/stripe/api_key"]
   sftp_users         = { bank = ["ssh-ed25519 AAAA"] }
+  tenants            = ["ten_1", "ten_2"]
   sftp_sources       = ["192.0.2.0/24"]
   alarm_subscribers  = { email = ["oncall@interlock.example"] }
   runbooks           = "https://interlock.example/docs/operations/alarms"
@@ -112,6 +113,11 @@ run "promises" {
   assert {
     condition     = output.firewall.counts == ["SizeRestrictions_BODY"] && output.firewall.region == "us-east-1"
     error_message = "CloudFront's firewall stands where CloudFront looks for it, and lets long notifications through"
+  }
+
+  assert {
+    condition     = jsonencode(output.nightly) == jsonencode({ for tenant in ["ten_1", "ten_2"] : tenant => { tenant = tenant, at = "<aws.scheduler.scheduled-time>" } })
+    error_message = "every tenant's ledger is proved each night"
   }
 
   assert {
