@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help setup up test test-aws check bench sim crash demo docs lock format counterparts clean
+.PHONY: help setup up test test-aws scenarios check bench sim crash demo docs lock format counterparts clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ test: setup counterparts ## all tests
 
 test-aws: setup counterparts ## what runs on AWS, against an emulator that is started and stopped
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m aws
+
+scenarios: setup counterparts ## the stories of tests/scenarios ON=memory, sqlite or aws (default memory)
+	INTERLOCK_SCENARIOS_ON=$(or $(ON),memory) $(BIN)/python -m pytest tests/scenarios -n 2 --dist loadgroup -m "aws or not aws"
 
 check: setup ## import contracts, types, style and stale documents
 	$(BIN)/ruff check .

@@ -185,6 +185,7 @@ class QuietFeed:
 
 class AwsBacking:
     kind = "aws"
+    forwards = False
 
     def __init__(self, wanted: Wanted, endpoint: str) -> None:
         flights = Flights(wanted.clock)

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 from interlock.core.kernel.bus import BusMessage, BusRecord
 from interlock.core.kernel.clock import Clock, Millis
+from interlock.core.kernel.events import encode_event
+from interlock.core.kernel.feed import Feed
 from interlock.core.kernel.queue import DeadLetter, QueueDepth, QueueMessage, QueueSpec
 
 T = TypeVar("T")
@@ -109,8 +111,9 @@ class WatchedQueue:
 
 
 class WatchedBus:
-    def __init__(self, bus: Any, *, carry: Any = at_once) -> None:
-        self._bus, self._carry = bus, carry
+    def __init__(self, bus: Any, *, carry: Any = at_once, feed: Feed | None = None) -> None:
+        """`feed`: the one a bus that points at events forwards from."""
+        self._bus, self._carry, self._feed = bus, carry, feed
         self.published: list[BusMessage] = []
         self._groups: dict[tuple[str, str], None] = {}
 
@@ -124,6 +127,17 @@ class WatchedBus:
             self.published += messages
 
         await self._carry(call())
+
+    async def forward(self, topic: str, *, after: str, limit: int = 100) -> str | None:
+        async def call() -> str | None:
+            assert self._feed is not None
+            records = await self._feed.read(after=after, limit=limit)
+            position: str | None = await self._bus.forward(topic, after=after, limit=limit)
+            passed = [record for record in records if position is not None and record.position <= position]
+            self.published += [BusMessage(one.event.id, one.event.aggregate, encode_event(one.event)) for one in passed]
+            return position
+
+        return await self._carry(call())
 
     async def subscribe(self, topic: str, *, group: str, member: str) -> Any:
         self._groups[topic, group] = None
