@@ -143,6 +143,14 @@ async def test_notes_tell_when_a_message_may_be_received_next():
     assert queue.next_ready_at() is None
 
 
+async def test_notes_of_a_queue_that_counts_seconds_are_whole_seconds():
+    clock = ManualClock()
+    spec = QueueSpec("q", lease_s=60.0, attempts_max=2)
+    queue = WatchedQueue(MemoryQueue([spec], clock=clock, ids=Ids()), [spec], clock=clock, step_s=1)
+    await queue.send("q", b"", delay_s=1.001)
+    assert queue.next_ready_at() == clock.now() + 2_000
+
+
 async def test_message_that_died_with_its_lease_is_waited_for_no_longer():
     clock = ManualClock()
     spec = QueueSpec("q", lease_s=60.0, attempts_max=1)
@@ -165,7 +173,7 @@ async def test_queue_that_need_not_be_asked_idly_is_asked_when_something_is_read
         return await receive(*args, **kwargs)
 
     inner.receive = counted
-    queue = WatchedQueue(inner, [spec], clock=clock, idle=False)
+    queue = WatchedQueue(inner, [spec], clock=clock, is_quiet=True)
     assert (await queue.receive("q"), asked) == ([], [])
     await queue.send("q", b"", delay_s=2)
     clock.advance(1.999)

@@ -48,14 +48,17 @@ from tests.scenarios.backings.mirror import Mirror, MirroredStore
 from tests.scenarios.backings.watching import WatchedBus, WatchedQueue
 
 
+OfLoops = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, "Clients"]]
+
+
 class Clients:
-    """Those of one event loop, made when first used: a story may have hundreds of worlds, each with a table of its own.
+    """Those of one event loop at one endpoint, made when first used and shared by the hundreds of worlds of a story.
 
     They neither sign nor check what they send, which is a sixth of a call: the contract tests' clients do.
     """
 
     _session: AioSession = get_session()
-    _of_loops: ClassVar[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Clients]] = weakref.WeakKeyDictionary()
+    _here: ClassVar[OfLoops] = weakref.WeakKeyDictionary()
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
@@ -65,11 +68,11 @@ class Clients:
 
     @classmethod
     def here(cls, endpoint: str) -> Clients:
-        loop = asyncio.get_running_loop()
-        if loop not in cls._of_loops:
-            cls._of_loops[loop] = cls(endpoint)
-            CHOICE.at_last.append(cls._of_loops[loop].close)
-        return cls._of_loops[loop]
+        made = cls._here.setdefault(asyncio.get_running_loop(), {})
+        if endpoint not in made:
+            made[endpoint] = cls(endpoint)
+            CHOICE.at_last.append(made[endpoint].close)
+        return made[endpoint]
 
     async def of(self, service: str) -> Any:
         async with self._lock:
