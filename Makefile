@@ -40,8 +40,8 @@ test: setup counterparts ## all tests
 test-aws: setup counterparts ## what runs on AWS, against an emulator that is started and stopped
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m aws
 
-scenarios: setup counterparts ## the stories of tests/scenarios over ON: memory, sqlite or aws (an emulator)
-	INTERLOCK_SCENARIOS_ON=$(or $(ON),memory) $(BIN)/python -m pytest -n 2 -m "aws or not aws" tests/scenarios
+scenarios: setup counterparts ## the stories of tests/scenarios ON=memory, sqlite or aws (default memory)
+	INTERLOCK_SCENARIOS_ON=$(or $(ON),memory) $(BIN)/python -m pytest tests/scenarios -n 2 --dist loadgroup -m "aws or not aws"
 
 check: setup ## import contracts, types, style and stale documents
 	$(BIN)/ruff check .

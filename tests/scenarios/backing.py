@@ -35,6 +35,8 @@ class Backing(Protocol):
     """The ports, and how a test looks at what is behind them and tampers with it."""
 
     kind: str
+    forwards: bool
+    """Whether the bus points at the store's events, as the relay of this kind makes use of."""
     store: Any
     feed: Any
     bus: WatchedBus

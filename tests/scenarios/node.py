@@ -100,7 +100,7 @@ class Port:
             if fault == "conflict":
                 raise WriteConflict(args[0][0].key)
             result = await attribute(*args, **kwargs)
-            if name not in READING:
+            if name not in READING and (name != "forward" or result is not None):
                 node.world.effects += 1
             await node.step(called)
             if fault == "unknown, done":
@@ -228,10 +228,11 @@ class Node:
             f"consumer.{group}": Consumer(bus, group=group, member=self.name, consume=work, wait_s=0.0).step
             for group, work in groups.items()
         }
+        forwarding = bus if self.world.backing.forwards else None
         told = QueueWorker(queue, NOTIFICATIONS, lambda m: apply_notification(self.notifications, m), wait_s=0.0)
         sent = QueueWorker(queue, WEBHOOKS, lambda m: deliver(self.webhooks, m), wait_s=0.0)
         return {
-            "relay": Relay(store, feed, bus, wait_s=0.0).step,
+            "relay": Relay(store, feed, bus, forwarding=forwarding, wait_s=0.0).step,
             **consumers,
             "queue.notifications": told.step,
             "queue.webhooks": sent.step,

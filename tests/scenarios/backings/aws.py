@@ -9,14 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
-from typing import Any, ClassVar
-
-from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession, get_session
-from botocore import UNSIGNED
+from typing import Any
 
 from interlock.backends.aws.calls import Calls
 from interlock.backends.aws.commits import aggregate_of
@@ -40,51 +34,12 @@ from interlock.core.kernel.clock import Millis
 from interlock.core.kernel.events import Event, encode_event
 from interlock.core.kernel.feed import START, FeedRecord
 from interlock.core.kernel.store import Delete, Item, Key, Page, Put
-from tests.counterparts.aws import CREDENTIALS, REGION
-from tests.scenarios.backing import CHOICE, Wanted
+from tests.scenarios.backing import Wanted
+from tests.scenarios.backings.clients import Clients
 from tests.scenarios.backings.flights import Flights
 from tests.scenarios.backings.memory import memory_secrets
 from tests.scenarios.backings.mirror import Mirror, MirroredStore
 from tests.scenarios.backings.watching import WatchedBus, WatchedQueue
-
-
-class Clients:
-    """Those of one event loop, made when first used: a story may have hundreds of worlds, each with a table of its own.
-
-    They neither sign nor check what they send, which is a sixth of a call: the contract tests' clients do.
-    """
-
-    _session: AioSession = get_session()
-    _of_loops: ClassVar[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Clients]] = weakref.WeakKeyDictionary()
-
-    def __init__(self, endpoint: str) -> None:
-        self._endpoint = endpoint
-        self._lock = asyncio.Lock()
-        self._made: dict[str, Any] = {}
-        self._held = AsyncExitStack()
-
-    @classmethod
-    def here(cls, endpoint: str) -> Clients:
-        loop = asyncio.get_running_loop()
-        if loop not in cls._of_loops:
-            cls._of_loops[loop] = cls(endpoint)
-            CHOICE.at_last.append(cls._of_loops[loop].close)
-        return cls._of_loops[loop]
-
-    async def of(self, service: str) -> Any:
-        async with self._lock:
-            if service not in self._made:
-                config = AioConfig(
-                    retries={"total_max_attempts": 1}, signature_version=UNSIGNED, parameter_validation=False
-                )
-                given: Any = {"region_name": REGION, "endpoint_url": self._endpoint, "config": config, **CREDENTIALS}
-                client = self._session.create_client(service, **given)
-                self._made[service] = await self._held.enter_async_context(client)
-            return self._made[service]
-
-    async def close(self) -> None:
-        self._made.clear()
-        await self._held.aclose()
 
 
 class Table:
@@ -185,6 +140,7 @@ class QuietFeed:
 
 class AwsBacking:
     kind = "aws"
+    forwards = False
 
     def __init__(self, wanted: Wanted, endpoint: str) -> None:
         flights = Flights(wanted.clock)

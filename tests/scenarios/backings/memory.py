@@ -26,6 +26,7 @@ def memory_secrets(wanted: Wanted) -> MemorySecrets:
 
 class MemoryBacking:
     kind = "memory"
+    forwards = False
 
     def __init__(self, wanted: Wanted) -> None:
         clock = wanted.clock

@@ -35,6 +35,7 @@ IN_MEMORY = Path("/dev/shm")
 
 class SqliteBacking:
     kind = "sqlite"
+    forwards = True
 
     def __init__(self, wanted: Wanted) -> None:
         flights = Flights(wanted.clock)
@@ -47,7 +48,7 @@ class SqliteBacking:
         self._store, self._mirror = SqliteStore(self._database), Mirror()
         self.store = MirroredStore(self._store, self._mirror, flights)
         self.feed = SqliteFeed(self._database, clock=clock)
-        self.bus = WatchedBus(SqliteBus(self._database, clock), carry=carry)
+        self.bus = WatchedBus(SqliteBus(self._database, clock), carry=carry, feed=self.feed)
         queue = SqliteQueue(self._database, wanted.queues, clock=clock, ids=wanted.ids)
         self.queue = WatchedQueue(queue, wanted.queues, clock=wanted.clock, carry=carry)
         self.documents = Carried(SqliteDocuments(self._database, wanted.collections), flights)

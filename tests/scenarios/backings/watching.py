@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 from interlock.core.kernel.bus import BusMessage, BusRecord
 from interlock.core.kernel.clock import Clock, Millis
+from interlock.core.kernel.events import encode_event
+from interlock.core.kernel.feed import Feed
 from interlock.core.kernel.queue import DeadLetter, QueueDepth, QueueMessage, QueueSpec
 
 T = TypeVar("T")
@@ -20,10 +22,21 @@ async def at_once(work: Awaitable[T]) -> T:
 
 class WatchedQueue:
     def __init__(
-        self, queue: Any, specs: Sequence[QueueSpec], *, clock: Clock, carry: Any = at_once, idle: bool = True
+        self,
+        queue: Any,
+        specs: Sequence[QueueSpec],
+        *,
+        clock: Clock,
+        carry: Any = at_once,
+        is_quiet: bool = False,
+        step_s: float = 0.001,
     ) -> None:
-        """Without `idle` a queue in which, by these notes, nothing can be ready is not asked for messages."""
-        self._queue, self._clock, self._carry, self._idle = queue, clock, carry, idle
+        """One that `is_quiet` is not asked for messages when, by these notes, none can be ready.
+
+        Its delays are whole `step_s`.
+        """
+        self._queue, self._clock, self._carry = queue, clock, carry
+        self._is_quiet, self._step_ms = is_quiet, round(step_s * 1_000)
         self._specs = {spec.name: spec for spec in specs}
         self._ready_at: dict[str, dict[str, Millis]] = {spec.name: {} for spec in specs}
         """Queue -> message -> when its delay or its lease ends."""
@@ -64,7 +77,7 @@ class WatchedQueue:
             return received
 
         noted = self._ready_at[queue].values()
-        if not self._idle and wait_s == 0 and not any(at <= self._clock.now() for at in noted):
+        if self._is_quiet and wait_s == 0 and not any(at <= self._clock.now() for at in noted):
             return []
         return await self._carry(call())
 
@@ -105,12 +118,14 @@ class WatchedQueue:
         return await self._carry(call())
 
     def _note(self, queue: str, message_id: str, delay_s: float) -> None:
-        self._ready_at[queue][message_id] = self._clock.now() - int(-delay_s * 1_000 // 1)
+        steps = -int(-delay_s * 1_000 / self._step_ms // 1)
+        self._ready_at[queue][message_id] = self._clock.now() + steps * self._step_ms
 
 
 class WatchedBus:
-    def __init__(self, bus: Any, *, carry: Any = at_once) -> None:
-        self._bus, self._carry = bus, carry
+    def __init__(self, bus: Any, *, carry: Any = at_once, feed: Feed | None = None) -> None:
+        """`feed`: the one a bus that points at events forwards from."""
+        self._bus, self._carry, self._feed = bus, carry, feed
         self.published: list[BusMessage] = []
         self._groups: dict[tuple[str, str], None] = {}
 
@@ -124,6 +139,17 @@ class WatchedBus:
             self.published += messages
 
         await self._carry(call())
+
+    async def forward(self, topic: str, *, after: str, limit: int = 100) -> str | None:
+        async def call() -> str | None:
+            assert self._feed is not None
+            records = await self._feed.read(after=after, limit=limit)
+            position: str | None = await self._bus.forward(topic, after=after, limit=limit)
+            passed = [record for record in records if position is not None and record.position <= position]
+            self.published += [BusMessage(one.event.id, one.event.aggregate, encode_event(one.event)) for one in passed]
+            return position
+
+        return await self._carry(call())
 
     async def subscribe(self, topic: str, *, group: str, member: str) -> Any:
         self._groups[topic, group] = None
