@@ -235,9 +235,9 @@ MUTANTS = (
     Mutant(
         "the relay keeps its position before it publishes",
         "entrypoints/worker.py",
-        "        await self._bus.publish(\n            EVENTS_TOPIC,",
+        "        await publish(self._bus, [record.event for record in records])\n",
         "        await self._store.commit([Put(RELAY_POSITION, records[-1].position.encode(), self._version)])\n"
-        "        self._version += 1\n        await self._bus.publish(\n            EVENTS_TOPIC,",
+        "        self._version += 1\n        await publish(self._bus, [record.event for record in records])\n",
     ),
     Mutant(
         "a consumer moves on before its effects are durable",

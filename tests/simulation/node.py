@@ -198,6 +198,7 @@ class Node:
             storage=storage,
             payments=self.payments,
             notifications=self.notifications,
+            steps_here=None,
             webhooks=self.webhooks,
             engine=self.engine,
             settings=SimpleNamespace(sweep_interval_s=SWEEP_INTERVAL_S),

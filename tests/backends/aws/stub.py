@@ -52,7 +52,7 @@ def calls_of(client: ScriptedClient, clock: ManualClock | None = None) -> Calls:
 
 def store_of(client: ScriptedClient) -> DynamoStore:
     tokens = iter(f"token-{number}" for number in range(1, 100))
-    return DynamoStore(calls_of(client), "interlock", new_token=lambda: next(tokens), indexes=("due",))
+    return DynamoStore(calls_of(client), "interlock", new_token=lambda: next(tokens), indexes=("due",), drawers=())
 
 
 def blobs_of(client: ScriptedClient) -> S3Blobs:

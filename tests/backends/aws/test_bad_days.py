@@ -266,7 +266,11 @@ def records(*events: tuple[int, str], following: str | None) -> dict[str, Any]:
             "eventName": "INSERT",
             "dynamodb": {
                 "SequenceNumber": number,
-                "NewImage": {"pk": {"S": "e/pay_1"}, "b": {"B": encode_event(event(version))}},
+                "NewImage": {
+                    "pk": {"S": "e/pay_1"},
+                    "sk": {"S": f"{version:019d}"},
+                    "b": {"B": encode_event(event(version))},
+                },
             },
         }
         for version, number in events
