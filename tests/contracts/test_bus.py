@@ -53,7 +53,13 @@ async def local_buses(kind: str, folder: Path, clock: ManualClock) -> AsyncItera
         await database.close()
 
 
-@pytest.fixture(params=["memory", "sqlite", pytest.param("kafka", marks=[pytest.mark.aws, pytest.mark.timeout(240)])])
+@pytest.fixture(
+    params=[
+        "memory",
+        "sqlite",
+        pytest.param("kafka", marks=[pytest.mark.aws, pytest.mark.timeout(900), pytest.mark.xdist_group("kafka")]),
+    ]
+)
 async def buses(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Buses]:
     if request.param == "kafka":
         broker = request.getfixturevalue("kafka")

@@ -17,7 +17,7 @@ from tests.backends.kafka.conftest import NewBus
 from tests.backends.kafka.test_groups import receive
 from tests.counterparts.kafka import Broker
 
-pytestmark = [pytest.mark.aws, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.aws, pytest.mark.timeout(600), pytest.mark.xdist_group("kafka")]
 GROUP = "webhooks"
 
 

@@ -19,7 +19,7 @@ from interlock.core.kernel.bus import BusMessage, BusRecord
 from interlock.core.kernel.errors import Invalid
 from tests.backends.kafka.conftest import NewBus
 
-pytestmark = [pytest.mark.aws, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.aws, pytest.mark.timeout(600), pytest.mark.xdist_group("kafka")]
 GROUP = "webhooks"
 
 

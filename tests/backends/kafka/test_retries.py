@@ -15,7 +15,7 @@ from interlock.core.kernel.bus import BusMessage
 from interlock.core.kernel.errors import StoreUnavailable
 from tests.backends.kafka.conftest import NewBus
 
-pytestmark = [pytest.mark.aws, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.aws, pytest.mark.timeout(600), pytest.mark.xdist_group("kafka")]
 TOPICS = Topics("events", "webhooks", delays_s=(0.3, 0.6))
 
 
