@@ -42,12 +42,17 @@ main()
 
 @contextmanager
 def running_aws(
-    *services: str, waits: float = 1.0, queue_time: Path | None = None, sftp_port: int = 0
+    *services: str,
+    waits: float = 1.0,
+    queue_time: Path | None = None,
+    sftp_port: int = 0,
+    policies: bool = False,
 ) -> Iterator[str]:
     """Its endpoint. Skips the test when the emulator is not installed.
 
     `waits`: which part of the waits and pauses of its workflows really passes; time-outs do in full. With `queue_time` the
-    time of queues stands still at what that file says: only a test's clock moves it. With `sftp_port` it takes files there.
+    time of queues stands still at what that file says: only a test's clock moves it. With `sftp_port` it takes files there; with `policies` it
+    refuses what a caller's policies do not allow.
     """
     python = require("ministack")
     how = ["-m", "ministack"] if queue_time is None else ["-c", ON_TEST_TIME, str(queue_time)]
@@ -67,6 +72,7 @@ def running_aws(
                 "LOG_LEVEL": "WARNING",
                 "MINISTACK_REGION": REGION,
                 "SFN_WAIT_SCALE": str(waits),
+                **({"AUTH": "true"} if policies else {}),
                 **({"SFTP_ENABLED": "1", "SFTP_PORT": str(sftp_port), "SFTP_HOST": "127.0.0.1"} if sftp_port else {}),
             },
             stdout=log,

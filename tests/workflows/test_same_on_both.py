@@ -86,7 +86,7 @@ async def played(runner: Runner, workflow: str, seed: int) -> Any:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("workflow", sorted(TEXTS))
 async def test_answers_by_chance_come_to_the_same_on_both_runners(
-    tmp_path: Path, aws_workflows: str, workflow: str, seed: int
+    tmp_path: Path, aws: str, workflow: str, seed: int
 ) -> None:
     found = []
     for name in ("local", "emulated"):
@@ -94,9 +94,7 @@ async def test_answers_by_chance_come_to_the_same_on_both_runners(
         scripts.mkdir(parents=True)
         texts = {workflow: TEXTS[workflow]}
         opened = (
-            memory_runner(texts, scripts, ManualClock())
-            if name == "local"
-            else emulated_runner(texts, scripts, aws_workflows)
+            memory_runner(texts, scripts, ManualClock()) if name == "local" else emulated_runner(texts, scripts, aws)
         )
         async with opened as runner:
             found.append(await played(runner, workflow, seed))

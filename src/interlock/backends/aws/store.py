@@ -263,6 +263,8 @@ class DynamoStore:
         """
         token = self._new_token()
         actions: list[Action] = []
+        last: list[Action] = []
+        """Refusals of events: a write that fails is named before them."""
         after: list[Drawer] = []
         for step in found:
             if not isinstance(step, Change):
@@ -274,9 +276,11 @@ class DynamoStore:
             except Conflict as conflict:
                 if not fresh:
                     return False  # by what was remembered: look again
-                made, then = [refusal(step, conflict)], None
+                (actions if isinstance(conflict.subject, Key) else last).append(refusal(step, conflict))
+                continue
             actions += made
             after += [then] if then else []
+        actions += last
         if self._parking is not None:
             actions = [parked(action, self._parking) for action in actions]
         done = await (self._single if _is_single(actions) else self._together)(actions, token)
