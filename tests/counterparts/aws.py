@@ -51,8 +51,8 @@ def running_aws(
     """Its endpoint. Skips the test when the emulator is not installed.
 
     `waits`: which part of the waits and pauses of its workflows really passes; time-outs do in full. With `queue_time` the
-    time of queues stands still at what that file says: only a test's clock moves it. With `sftp_port` it takes files there; with `policies` it
-    refuses what a caller's policies do not allow.
+    time of queues stands still at what that file says: only a test's clock moves it. With `sftp_port` it takes files there;
+    with `policies` it refuses what a caller's policies do not allow.
     """
     python = require("ministack")
     how = ["-m", "ministack"] if queue_time is None else ["-c", ON_TEST_TIME, str(queue_time)]
