@@ -57,6 +57,9 @@ SCOPES = frozenset(
 )
 READING = frozenset({"get", "query", "query_index", "history", "read", "wait", "receive", "lag", "depth", "find"})
 
+SAME_STEP = {"forward": "publish"}
+"""A bus that points at events publishes by this, and a node may die there just the same."""
+
 
 class Died(asyncio.CancelledError):
     """The process ended here: as with a cancelled task, nothing goes on."""
@@ -88,7 +91,7 @@ class Port:
         attribute = getattr(self._inner, name)
         if not asyncio.iscoroutinefunction(attribute):
             return attribute
-        node, called = self._node, f"{self._name}.{name}"
+        node, called = self._node, f"{self._name}.{SAME_STEP.get(name, name)}"
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             await node.step(called)
