@@ -91,7 +91,7 @@ class AwsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state_machines: dict[str, str] = {}
     """Workflow -> ARN."""
     alarms: str = ""
-    """ARN of the topic people are told by. Empty: alarms are log lines and metrics alone."""
+    """ARN of the topic CloudWatch's alarms go to. Nothing of the platform publishes there by itself yet."""
     schedules: str = ""
     """Group of the schedules that bring parked payments back. Empty: none are parked."""
     schedules_target: str = ""

@@ -18,15 +18,15 @@ SECONDS = 240
 _SKIP = re.compile(r"^  - (CKV2?_\w+)(?: +# (.+))?$", re.MULTILINE)
 
 
-def kept() -> dict[str, str]:
+def kept(folder: Path = CONFIGURATION) -> dict[str, str]:
     """Check -> why what it finds is kept."""
-    return dict(_SKIP.findall((CONFIGURATION / "checkov.yaml").read_text()))
+    return dict(_SKIP.findall((folder / "checkov.yaml").read_text()))
 
 
-def findings(folder: Path) -> tuple[dict[str, set[str]], dict[str, Any]]:
+def findings(folder: Path, *, framework: str = "terraform") -> tuple[dict[str, set[str]], dict[str, Any]]:
     """Check -> resources it refuses, and checkov's own summary."""
     done = subprocess.run(
-        [str(require("checkov")), "--skip-download", "--framework", "terraform", "-d", str(folder), "-o", "json"],
+        [str(require("checkov")), "--skip-download", "--framework", framework, "-d", str(folder), "-o", "json"],
         capture_output=True,
         text=True,
         timeout=SECONDS,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 LIVE = Path(__file__).parents[2] / "infra/terraform/live"
-NAMES = ("dev", "staging", "production")
+NAMES = ("dev", "staging", "production", "standby")
 YEAR = 365
 
 
@@ -17,7 +18,7 @@ def numbers(name: str) -> dict[str, str]:
     return dict(re.findall(r"^  (\w+) += (.*)$", text, re.MULTILINE))
 
 
-def test_installations_are_those_of_the_pipeline():
+def test_there_are_four_installations():
     assert {path.name for path in LIVE.iterdir()} == set(NAMES)
 
 
@@ -48,3 +49,16 @@ def test_state_is_encrypted_and_locked(name: str):
 
 def test_installations_share_no_network():
     assert len({numbers(name)["cidr"] for name in NAMES}) == len(NAMES)
+
+
+def test_standby_is_production_elsewhere_and_never_runs_beside_it():
+    production, standby = numbers("production"), numbers("standby")
+    assert (production["active"], standby["active"]) == ("!var.took_over", "var.took_over")
+    assert standby["takes_over"] == production["name"]
+    assert re.findall('region = "(.*)"', (LIVE / "standby/main.tf").read_text()) == json.loads(
+        production["replica_regions"]
+    )
+    own = {"name", "takes_over", "active", "replica_regions", "cidr"}
+    assert {key: value for key, value in standby.items() if key not in own} == {
+        key: value for key, value in production.items() if key not in own
+    }

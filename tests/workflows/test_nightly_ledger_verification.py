@@ -81,3 +81,12 @@ async def test_archive_is_given_what_the_verification_found(open_runner):
         assert asked(runner.scripts, "night", "raise_alarm") == [
             {"execution": "night", "workflow": NAME, "about": "ten_1/2026-11-26", "why": "ledger_differs"}
         ]
+
+
+async def test_started_by_the_clock_it_takes_the_day_that_ended(open_runner):
+    async with open_runner({NAME: TEXTS[NAME]}) as runner:
+        script(runner.scripts, "night", {"verify_ledger": [{"gives": SOUND}], "archive_ledger": [{"gives": ARCHIVE}]})
+        clock = {"tenant": "ten_1", "at": "2026-12-01T01:00:00Z"}
+        done = await finished(runner, await runner.workflows.start(NAME, clock, id="night"))
+        assert done.status == Status.SUCCEEDED
+        assert [one["day"] for one in asked(runner.scripts, "night", "archive_ledger")] == ["2026-11-30"]

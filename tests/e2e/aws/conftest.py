@@ -34,14 +34,14 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("story")
     (sftp_port,) = free_ports(1)
     with (
-        running_aws(sftp_port=sftp_port) as endpoint,
+        running_aws(sftp_port=sftp_port, policies=True) as endpoint,
         running_kafka() as broker,
         running_mongo() as mongo,
         listening() as merchant,
     ):
         simulator = provider.start(folder, python=sys.executable, cores=machine.BOTH)
         try:
-            deployment = Deployment(endpoint, Packages(folder))
+            deployment = Deployment(endpoint, Packages(folder), folder)
             make_topics(broker.bootstrap_servers)
             deployed = deployment.deploy(
                 kafka=broker.bootstrap_servers,

@@ -28,12 +28,14 @@ from interlock.core.kernel.secrets import Secret
 from tests.counterparts.aws import CREDENTIALS, REGION
 from tests.counterparts.paths import require
 from tests.e2e.aws.packages import Packages
+from tests.e2e.aws.roles import Roles, policy_for_service
 
 ROOT = Path(__file__).parents[3]
 ACCOUNT = "000000000000"
-ROLE = f"arn:aws:iam::{ACCOUNT}:role/interlock"
 TABLE, BUCKET, SCHEDULES = "interlock", "interlock-files", "interlock"
 PREFIX = "interlock-"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}callers"
+"""Of whatever calls functions; each function has one of its own (`roles.py`)."""
 SECRETS = "interlock/"
 
 
@@ -51,8 +53,8 @@ class Deployed(NamedTuple):
 
 
 class Deployment:
-    def __init__(self, endpoint: str, packages: Packages) -> None:
-        self._endpoint, self._packages = endpoint, packages
+    def __init__(self, endpoint: str, packages: Packages, scratch: Path) -> None:
+        self._endpoint, self._packages, self._scratch = endpoint, packages, scratch
         self._session = botocore.session.get_session()
 
     def client(self, service: str) -> Any:
@@ -75,7 +77,10 @@ class Deployment:
             Bucket=BUCKET, NotificationConfiguration={"EventBridgeConfiguration": {}}
         )
         queues = self._queues()
-        alarms = self.client("sns").create_topic(Name=f"{PREFIX}alarms")["TopicArn"]
+        sns = self.client("sns")
+        alarms = sns.create_topic(Name=f"{PREFIX}alarms")["TopicArn"]
+        policy = policy_for_service("cloudwatch", "sns:Publish", alarms, account=ACCOUNT)
+        sns.set_topic_attributes(TopicArn=alarms, AttributeName="Policy", AttributeValue=policy)
         self.client("scheduler").create_schedule_group(Name=SCHEDULES)
         for name, value in {DOCUMENTS_URI: documents.reveal(), **credentials}.items():
             self.client("secretsmanager").create_secret(Name=f"{SECRETS}{name}", SecretString=json.dumps([value]))
@@ -101,6 +106,7 @@ class Deployment:
             "park": True,
             "endpoint": self._endpoint,
         }
+        self._roles(table, machines)
         environment = {
             "INTERLOCK_AWS": json.dumps(aws),
             "INTERLOCK_PROVIDERS": json.dumps(providers),
@@ -160,6 +166,8 @@ class Deployment:
         sqs = self.client("sqs")
         url = sqs.create_queue(QueueName=f"ears-{uuid.uuid4().hex[:8]}")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        policy = policy_for_service("sns", "sqs:SendMessage", arn, account=ACCOUNT)
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
         self.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
         return str(url)
 
@@ -230,12 +238,26 @@ class Deployment:
             ]
         return found
 
+    def _roles(self, table: Mapping[str, Any], machines: Mapping[str, str]) -> None:
+        roles = Roles(self.client("iam"), account=ACCOUNT, region=REGION, prefix=PREFIX)
+        roles.for_functions(
+            self._scratch,
+            {name: description(name) for name in self._packages.functions},
+            table=table["TableArn"],
+            stream=table["LatestStreamArn"],
+            bucket=BUCKET,
+            secrets=SECRETS,
+        )
+        assert roles.for_callers(self._packages.functions, list(machines), bucket=BUCKET) == ROLE
+
     def _function(self, name: str, environment: Mapping[str, str]) -> None:
         described = description(name)
+        if not any(word.startswith("read secrets provider/") for word in described["may"]):
+            environment = {key: value for key, value in environment.items() if key != "INTERLOCK_PROVIDERS"}
         self.client("lambda").create_function(
             FunctionName=f"{PREFIX}{name}",
             Runtime="provided.al2023",
-            Role=ROLE,
+            Role=f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}{name}",
             Handler="handler.handle",
             Code={"ZipFile": _with_bootstrap(self._packages.archive(name), self._packages.layer)},
             MemorySize=described["memory_mb"],

@@ -88,7 +88,11 @@ async def test_api_and_worker_run_as_processes_over_the_same_storage(stage: Stag
     finally:
         for one in started:
             one.terminate()
-        assert [one.wait(30) for one in started] == [0, 0]
+        try:
+            assert [one.wait(30) for one in started] == [0, 0]
+        finally:
+            for one in started:
+                one.kill()
 
 
 async def test_file_that_arrives_by_sftp_is_taken_in_by_its_workflow(stage: Stage, platform: Platform) -> None:

@@ -34,6 +34,8 @@ module "platform" {
   backup_days         = 7
   deletion_protection = false
   archive_lock_days   = 0
+  takes_over          = ""
+  active              = !var.took_over
   replica_regions     = []
   domain              = var.domain
   throttle            = { rate = 50, burst = 100 }

@@ -12,6 +12,12 @@ variable "provider_secrets" {
   type = list(string)
 }
 
+variable "took_over" {
+  description = "The standby region took over: production stops, and the standby runs. Say it to production first."
+  type        = bool
+  default     = false
+}
+
 variable "tenants" {
   description = "Whose ledgers are proved and archived each night."
   type        = set(string)
@@ -30,8 +36,8 @@ variable "sftp_sources" {
 }
 
 variable "domain" {
-  description = "The API's own name and its zone in Route 53; standby: in the region that takes over. Null: CloudFront's name."
-  type        = object({ name = string, zone_id = string, standby = bool })
+  description = "The API's own name and its zone in Route 53, as modules/api wants them. Null: CloudFront's name."
+  type        = object({ name = string, zone_id = string, has_edge = bool, leads_here = bool })
   default     = null
 }
 

@@ -34,6 +34,8 @@ module "platform" {
   backup_days         = 35
   deletion_protection = true
   archive_lock_days   = 3650
+  takes_over          = ""
+  active              = !var.took_over
   replica_regions     = ["eu-west-1"]
   domain              = var.domain
   throttle            = { rate = 2000, burst = 4000 }

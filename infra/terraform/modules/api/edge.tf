@@ -90,12 +90,12 @@ resource "aws_cloudfront_distribution" "this" {
   http_version    = "http2and3"
   price_class     = "PriceClass_100"
   web_acl_id      = aws_wafv2_web_acl.this.arn
-  # The standby's own distribution has no name: the name's distribution finds the standby's API behind the origin's name.
-  aliases = local.named && !local.standby ? [var.domain.name] : []
+  # The other region's distribution has no name: the name's own finds that region's API behind the origin's name.
+  aliases = local.has_edge ? [var.domain.name] : []
 
   origin {
     origin_id   = "api"
-    domain_name = local.named ? local.origin : "${aws_apigatewayv2_api.this.id}.execute-api.${var.region}.amazonaws.com"
+    domain_name = local.has_edge ? local.origin : "${aws_apigatewayv2_api.this.id}.execute-api.${var.region}.amazonaws.com"
     custom_origin_config {
       http_port              = 80
       https_port             = 443
@@ -127,9 +127,9 @@ resource "aws_cloudfront_distribution" "this" {
   }
 
   viewer_certificate {
-    cloudfront_default_certificate = !local.named || local.standby
-    acm_certificate_arn            = local.named && !local.standby ? aws_acm_certificate_validation.edge[0].certificate_arn : null
-    ssl_support_method             = local.named && !local.standby ? "sni-only" : null
-    minimum_protocol_version       = local.named && !local.standby ? "TLSv1.2_2021" : "TLSv1"
+    cloudfront_default_certificate = !local.has_edge
+    acm_certificate_arn            = local.has_edge ? aws_acm_certificate_validation.edge[0].certificate_arn : null
+    ssl_support_method             = local.has_edge ? "sni-only" : null
+    minimum_protocol_version       = local.has_edge ? "TLSv1.2_2021" : "TLSv1"
   }
 }

@@ -29,10 +29,10 @@ variable "log_bucket_domain" { type = string }
 
 variable "domain" {
   description = <<-END
-    The API's own name and its zone in Route 53; null: it answers under CloudFront's name. `standby`: this is the region that
-    answers when the other one's health check fails.
+    The API's own name and its zone in Route 53; null: it answers under CloudFront's name. `has_edge`: the name's CloudFront
+    is this installation's. `leads_here`: so is the API behind it. Two regions share the name; who takes over lets it lead there.
   END
-  type        = object({ name = string, zone_id = string, standby = bool })
+  type        = object({ name = string, zone_id = string, has_edge = bool, leads_here = bool })
 }
 
 variable "hidden" {

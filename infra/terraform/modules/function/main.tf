@@ -55,18 +55,19 @@ resource "aws_cloudwatch_log_group" "this" {
 }
 
 resource "aws_lambda_function" "this" {
-  function_name                  = local.full_name
-  description                    = var.description.description
-  role                           = aws_iam_role.this.arn
-  runtime                        = "python3.11"
-  architectures                  = [var.architecture]
-  handler                        = "handler.handle"
-  filename                       = "${var.archives}/${var.name}.zip"
-  source_code_hash               = try(filebase64sha256("${var.archives}/${var.name}.zip"), null)
-  layers                         = [var.layer]
-  memory_size                    = var.description.memory_mb
-  timeout                        = var.description.timeout_s
-  reserved_concurrent_executions = try(var.description.reserved_concurrency, -1)
+  function_name    = local.full_name
+  description      = var.description.description
+  role             = aws_iam_role.this.arn
+  runtime          = "python3.11"
+  architectures    = [var.architecture]
+  handler          = "handler.handle"
+  filename         = "${var.archives}/${var.name}.zip"
+  source_code_hash = try(filebase64sha256("${var.archives}/${var.name}.zip"), null)
+  layers           = [var.layer]
+  memory_size      = var.description.memory_mb
+  timeout          = var.description.timeout_s
+  # Nothing runs in an installation that stands by, whoever calls.
+  reserved_concurrent_executions = var.active ? try(var.description.reserved_concurrency, -1) : 0
   publish                        = true
   kms_key_arn                    = var.places.key
 
@@ -107,6 +108,7 @@ resource "aws_lambda_alias" "live" {
 
 resource "aws_lambda_event_source_mapping" "stream" {
   count                              = local.trigger == "stream" ? 1 : 0
+  enabled                            = var.active
   function_name                      = aws_lambda_alias.live.arn
   event_source_arn                   = var.places.stream
   starting_position                  = "TRIM_HORIZON"
@@ -119,6 +121,7 @@ resource "aws_lambda_event_source_mapping" "stream" {
 
 resource "aws_lambda_event_source_mapping" "queue" {
   count                   = local.trigger == "queue" ? 1 : 0
+  enabled                 = var.active
   function_name           = aws_lambda_alias.live.arn
   event_source_arn        = replace(var.places.queue, "{name}", local.how.name)
   batch_size              = local.how.batch
@@ -131,6 +134,7 @@ resource "aws_lambda_event_source_mapping" "queue" {
 
 resource "aws_lambda_event_source_mapping" "kafka" {
   count             = local.trigger == "kafka" ? 1 : 0
+  enabled           = var.active
   function_name     = aws_lambda_alias.live.arn
   topics            = ["${var.kafka.prefix}${local.how.topic}"]
   batch_size        = local.how.batch
@@ -174,6 +178,7 @@ resource "aws_cloudwatch_event_rule" "schedule" {
   name                = local.full_name
   description         = var.description.description
   schedule_expression = local.how.every
+  state               = var.active ? "ENABLED" : "DISABLED"
 }
 
 resource "aws_cloudwatch_event_target" "schedule" {

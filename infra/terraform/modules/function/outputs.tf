@@ -6,3 +6,10 @@ output "how" { value = local.how }
 output "statements" { value = module.permissions.statements }
 output "policy" { value = aws_iam_role_policy.this.policy }
 output "environment" { value = local.environment }
+output "running" {
+  value = {
+    concurrency = aws_lambda_function.this.reserved_concurrent_executions
+    mappings    = concat(aws_lambda_event_source_mapping.stream[*].enabled, aws_lambda_event_source_mapping.queue[*].enabled, aws_lambda_event_source_mapping.kafka[*].enabled)
+    rules       = aws_cloudwatch_event_rule.schedule[*].state
+  }
+}

@@ -44,3 +44,8 @@ variable "kafka" {
 variable "deployment" {
   type = object({ app = string, config = string, role = string })
 }
+
+variable "active" {
+  description = "False: it is there, and nothing calls it."
+  type        = bool
+}

@@ -5,6 +5,8 @@ variable "account" { type = string }
 variable "key_arn" { type = string }
 variable "region" { type = string }
 
+variable "active" { type = bool }
+
 variable "tenants" {
   description = "Whose ledgers."
   type        = set(string)
@@ -54,6 +56,13 @@ resource "aws_iam_role_policy" "this" {
         Resource  = [var.key_arn]
         Condition = { StringEquals = { "kms:ViaService" = ["sqs.${var.region}.amazonaws.com"] } }
       },
+      {
+        # Scheduler opens a schedule's input as this role.
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt"]
+        Resource  = [var.key_arn]
+        Condition = { ArnLike = { "kms:EncryptionContext:aws:scheduler:schedule:arn" = "arn:aws:scheduler:${var.region}:${var.account}:schedule/${var.name}-nightly/*" } }
+      },
     ]
   })
 }
@@ -70,6 +79,7 @@ resource "aws_scheduler_schedule" "this" {
   kms_key_arn = var.key_arn
   # By one o'clock whatever happened before midnight is in the table. All at once would be all tenants' reads at once.
   schedule_expression = "cron(0 1 * * ? *)"
+  state               = var.active ? "ENABLED" : "DISABLED"
 
   flexible_time_window {
     mode                      = "FLEXIBLE"
@@ -98,3 +108,4 @@ locals {
 }
 
 output "inputs" { value = local.inputs }
+output "states" { value = toset([for one in aws_scheduler_schedule.this : one.state]) }

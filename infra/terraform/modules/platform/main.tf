@@ -14,6 +14,9 @@ locals {
   workflows = { for file in fileset("${local.root}/workflows", "*.asl.json") :
   trimsuffix(file, ".asl.json") => "${local.root}/workflows/${file}" }
 
+  # Whose table, keys and secrets these are: another installation's, if this one takes over from it.
+  data    = var.takes_over == "" ? var.name : var.takes_over
+  taken   = var.takes_over != ""
   buckets = "${var.name}-${local.account}"
   # Region of a copy -> the platform's key there.
   copies = { for region in var.replica_regions : region => module.secrets.key_arns[region] }
@@ -48,7 +51,7 @@ locals {
     stream           = module.table.stream_arn
     queues           = "https://sqs.${local.region}.amazonaws.com/${local.account}/${local.prefix}"
     bucket           = module.files.name
-    secrets          = "${var.name}/"
+    secrets          = "${local.data}/"
     key              = module.secrets.key_arn
     documents        = "interlock"
     documents_ca     = "/opt/python/documents-ca.pem"
@@ -57,7 +60,8 @@ locals {
     schedules        = var.name
     schedules_target = "${local.lambda_arn}sweep:live"
     schedules_role   = "arn:aws:iam::${local.account}:role/${var.name}-schedules"
-    park             = true
+    # Schedules stay in their region, and would be lost with it.
+    park = length(var.replica_regions) == 0 && !local.taken
     kafka = {
       bootstrap_servers = var.kafka.bootstrap_servers
       login             = var.kafka.login
@@ -79,7 +83,8 @@ locals {
 
 module "secrets" {
   source          = "../secrets"
-  prefix          = "${var.name}/"
+  prefix          = "${local.data}/"
+  taken           = local.taken
   account         = local.account
   region          = local.region
   names           = concat(["documents/uri", "kafka/login"], var.provider_secrets)
@@ -98,7 +103,8 @@ module "network" {
 
 module "table" {
   source              = "../table"
-  name                = var.name
+  name                = local.data
+  taken               = local.taken
   indexes             = ["due", "clients", "webhook_deliveries", "webhook_deliveries_by_status"]
   key_arn             = module.secrets.key_arn
   replica_regions     = var.replica_regions
@@ -196,7 +202,9 @@ module "bus" {
 
 module "kafka" {
   source            = "../kafka"
-  prefix            = "${var.name}/"
+  prefix            = "${local.data}/"
+  taken             = local.taken
+  key_arns          = local.copies
   bootstrap_servers = var.kafka.bootstrap_servers
   private_service   = var.kafka.private_service
   key_arn           = module.secrets.key_arn
@@ -251,6 +259,7 @@ module "function" {
   source       = "../function"
   for_each     = local.functions
   name         = each.key
+  active       = var.active
   description  = each.value
   prefix       = local.prefix
   region       = local.region
@@ -318,6 +327,7 @@ module "nightly" {
   tenants      = var.tenants
   workflow_arn = "${local.machine_arn}nightly_ledger_verification"
   unprocessed  = module.unprocessed.arn
+  active       = var.active
 }
 
 module "alarms" {

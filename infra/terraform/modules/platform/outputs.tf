@@ -14,15 +14,23 @@ output "sftp_endpoint" { value = module.sftp.endpoint }
 output "intake_pattern" { value = module.sftp.pattern }
 output "sftp_addresses" { value = module.sftp.addresses }
 output "environments" { value = { for name, one in module.function : name => keys(one.environment) } }
+output "running" {
+  value = {
+    concurrency = toset([for one in module.function : one.running.concurrency])
+    mappings    = toset(flatten([for one in module.function : one.running.mappings]))
+    rules       = toset(flatten([for one in module.function : one.running.rules]))
+    nightly     = module.nightly.states
+  }
+}
 output "nightly" { value = module.nightly.inputs }
 output "queues" { value = { for name, one in module.queue : name => { url = one.url, dead = one.dead_name } } }
 
 output "guards" {
   description = "What the tests hold the installation to."
   value = {
-    table_protected     = module.table.guards.protected
-    table_recoverable   = module.table.guards.recoverable
-    table_encrypted     = module.table.guards.encrypted
+    table_protected     = try(module.table.guards.protected, null)
+    table_recoverable   = try(module.table.guards.recoverable, null)
+    table_encrypted     = try(module.table.guards.encrypted, null)
     buckets_closed      = alltrue([for one in concat([module.files, module.logs], values(module.files_copy), values(module.logs_copy)) : one.guards.closed])
     copies_locked       = alltrue([for one in values(module.files_copy) : one.guards.locked])
     copies              = length(module.files_copy)

@@ -21,6 +21,16 @@ variable "log_level" { type = string }
 variable "deletion_protection" { type = bool }
 variable "archive_lock_days" { type = number }
 
+variable "takes_over" {
+  description = "Name of the installation in another region whose copies of table, keys and secrets this one works on; empty: its own."
+  type        = string
+}
+
+variable "active" {
+  description = "False: everything is there and nothing runs. Of two regions with one table's replicas, one may be active."
+  type        = bool
+}
+
 variable "replica_regions" {
   description = "Where the table, the secrets and the backups have copies, and, in the first of them, the files."
   type        = list(string)
@@ -29,7 +39,7 @@ variable "replica_regions" {
 
 variable "domain" {
   description = "As modules/api wants it: the API's own name, or null."
-  type        = object({ name = string, zone_id = string, standby = bool })
+  type        = object({ name = string, zone_id = string, has_edge = bool, leads_here = bool })
 }
 
 variable "throttle" { type = object({ rate = number, burst = number }) }

@@ -11,6 +11,11 @@ variable "names" {
 
 variable "replica_regions" { type = set(string) }
 
+variable "taken" {
+  description = "Keys and secrets are here already, as copies of another region's: they are looked up by name, not made."
+  type        = bool
+}
+
 data "aws_iam_policy_document" "key" {
   statement {
     sid       = "TheAccount"
@@ -42,6 +47,7 @@ data "aws_iam_policy_document" "key" {
 }
 
 locals {
+  alias = "alias/${trimsuffix(var.prefix, "/")}"
   # Copies for the regions of replicas, and for us-east-1, where CloudFront's firewall keeps its log.
   elsewhere = setsubtract(setunion(var.replica_regions, ["us-east-1"]), [var.region])
   services = {
@@ -53,6 +59,7 @@ locals {
 }
 
 resource "aws_kms_key" "platform" {
+  count                   = var.taken ? 0 : 1
   description             = "${var.prefix}: tables, queues, buckets, logs, secrets"
   enable_key_rotation     = true
   deletion_window_in_days = 30
@@ -61,20 +68,64 @@ resource "aws_kms_key" "platform" {
 }
 
 resource "aws_kms_replica_key" "platform" {
-  for_each                = local.elsewhere
+  for_each                = var.taken ? [] : local.elsewhere
   region                  = each.value
   description             = "${var.prefix}: the platform's key, in ${each.value}"
-  primary_key_arn         = aws_kms_key.platform.arn
+  primary_key_arn         = aws_kms_key.platform[0].arn
   deletion_window_in_days = 30
   policy                  = data.aws_iam_policy_document.key.json
 }
 
+# By these names another region finds the keys when it takes over.
 resource "aws_kms_alias" "platform" {
-  name          = "alias/${trimsuffix(var.prefix, "/")}"
-  target_key_id = aws_kms_key.platform.key_id
+  count         = var.taken ? 0 : 1
+  name          = local.alias
+  target_key_id = aws_kms_key.platform[0].key_id
+}
+
+resource "aws_kms_alias" "copy" {
+  for_each      = aws_kms_replica_key.platform
+  region        = each.key
+  name          = local.alias
+  target_key_id = each.value.key_id
+}
+
+resource "aws_kms_replica_key" "vault" {
+  for_each                = var.taken ? [] : var.replica_regions
+  region                  = each.value
+  description             = "${var.prefix}: the vaults' key, in ${each.value}"
+  primary_key_arn         = aws_kms_key.vault[0].arn
+  deletion_window_in_days = 30
+  policy                  = data.aws_iam_policy_document.key.json
+}
+
+resource "aws_kms_alias" "vault" {
+  count         = var.taken ? 0 : 1
+  name          = "${local.alias}-vault"
+  target_key_id = aws_kms_key.vault[0].key_id
+}
+
+resource "aws_kms_alias" "vault_copy" {
+  for_each      = aws_kms_replica_key.vault
+  region        = each.key
+  name          = "${local.alias}-vault"
+  target_key_id = each.value.key_id
+}
+
+data "aws_kms_alias" "platform" {
+  for_each = var.taken ? toset([var.region, "us-east-1"]) : []
+  region   = each.value
+  name     = local.alias
+}
+
+data "aws_kms_alias" "vault" {
+  count = var.taken ? 1 : 0
+  name  = "${local.alias}-vault"
 }
 
 resource "aws_kms_key" "vault" {
+  count                   = var.taken ? 0 : 1
+  multi_region            = true
   description             = "${var.prefix}: what is kept in vaults, apart from all else"
   enable_key_rotation     = true
   deletion_window_in_days = 30
@@ -82,9 +133,9 @@ resource "aws_kms_key" "vault" {
 }
 
 resource "aws_secretsmanager_secret" "this" {
-  for_each                = toset(var.names)
+  for_each                = var.taken ? [] : toset(var.names)
   name                    = "${var.prefix}${each.value}"
-  kms_key_id              = aws_kms_key.platform.arn
+  kms_key_id              = aws_kms_key.platform[0].arn
   recovery_window_in_days = 30
 
   dynamic "replica" {
@@ -96,11 +147,12 @@ resource "aws_secretsmanager_secret" "this" {
   }
 }
 
-output "key_arn" { value = aws_kms_key.platform.arn }
+output "key_arn" { value = var.taken ? data.aws_kms_alias.platform[var.region].target_key_arn : aws_kms_key.platform[0].arn }
 output "key_arns" {
   description = "Region -> ARN of the platform's key there."
-  value       = merge({ (var.region) = aws_kms_key.platform.arn }, { for region, one in aws_kms_replica_key.platform : region => one.arn })
+  value = var.taken ? { for region, one in data.aws_kms_alias.platform : region => one.target_key_arn } : merge(
+  { (var.region) = aws_kms_key.platform[0].arn }, { for region, one in aws_kms_replica_key.platform : region => one.arn })
 }
-output "vault_key_arn" { value = aws_kms_key.vault.arn }
+output "vault_key_arn" { value = var.taken ? data.aws_kms_alias.vault[0].target_key_arn : aws_kms_key.vault[0].arn }
 output "arns" { value = { for name, one in aws_secretsmanager_secret.this : name => one.arn } }
 output "prefix_arn" { value = "arn:aws:secretsmanager:${var.region}:${var.account}:secret:${var.prefix}" }

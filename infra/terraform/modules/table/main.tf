@@ -13,13 +13,21 @@ variable "key_arns" {
 
 variable "deletion_protection" { type = bool }
 
+variable "taken" {
+  description = "It is here already, as a replica of another region's table."
+  type        = bool
+  default     = false
+}
+
 resource "aws_dynamodb_table" "this" {
-  name                        = var.name
-  billing_mode                = "PAY_PER_REQUEST"
-  hash_key                    = "pk"
-  range_key                   = "sk"
-  stream_enabled              = true
-  stream_view_type            = "NEW_IMAGE"
+  count          = var.taken ? 0 : 1
+  name           = var.name
+  billing_mode   = "PAY_PER_REQUEST"
+  hash_key       = "pk"
+  range_key      = "sk"
+  stream_enabled = true
+  # A replicated table's stream has had to show both images; the relay reads the new one.
+  stream_view_type            = length(var.replica_regions) == 0 ? "NEW_IMAGE" : "NEW_AND_OLD_IMAGES"
   deletion_protection_enabled = var.deletion_protection
 
   dynamic "attribute" {
@@ -66,23 +74,36 @@ resource "aws_dynamodb_table" "this" {
   }
 }
 
-output "arn" { value = aws_dynamodb_table.this.arn }
-output "name" { value = aws_dynamodb_table.this.name }
-output "stream_arn" { value = aws_dynamodb_table.this.stream_arn }
+data "aws_dynamodb_table" "taken" {
+  count = var.taken ? 1 : 0
+  name  = var.name
+}
+
+locals {
+  table = {
+    arn        = one(concat(data.aws_dynamodb_table.taken[*].arn, aws_dynamodb_table.this[*].arn))
+    name       = one(concat(data.aws_dynamodb_table.taken[*].name, aws_dynamodb_table.this[*].name))
+    stream_arn = one(concat(data.aws_dynamodb_table.taken[*].stream_arn, aws_dynamodb_table.this[*].stream_arn))
+  }
+}
+
+output "arn" { value = local.table.arn }
+output "name" { value = local.table.name }
+output "stream_arn" { value = local.table.stream_arn }
 output "guards" {
-  value = {
-    protected   = aws_dynamodb_table.this.deletion_protection_enabled
-    recoverable = aws_dynamodb_table.this.point_in_time_recovery[0].enabled
-    encrypted   = aws_dynamodb_table.this.server_side_encryption[0].enabled
+  value = var.taken ? null : {
+    protected   = aws_dynamodb_table.this[0].deletion_protection_enabled
+    recoverable = aws_dynamodb_table.this[0].point_in_time_recovery[0].enabled
+    encrypted   = aws_dynamodb_table.this[0].server_side_encryption[0].enabled
   }
 }
 output "shape" {
   description = "For the test that holds this against the platform's own definition."
-  value = {
-    attributes = sort([for one in aws_dynamodb_table.this.attribute : one.name])
-    indexes    = { for one in aws_dynamodb_table.this.global_secondary_index : one.name => [one.hash_key, one.range_key, one.projection_type] }
-    keys       = [aws_dynamodb_table.this.hash_key, aws_dynamodb_table.this.range_key]
-    stream     = aws_dynamodb_table.this.stream_view_type
-    ttl        = aws_dynamodb_table.this.ttl[0].attribute_name
+  value = var.taken ? null : {
+    attributes = sort([for one in aws_dynamodb_table.this[0].attribute : one.name])
+    indexes    = { for one in aws_dynamodb_table.this[0].global_secondary_index : one.name => [one.hash_key, one.range_key, one.projection_type] }
+    keys       = [aws_dynamodb_table.this[0].hash_key, aws_dynamodb_table.this[0].range_key]
+    stream     = aws_dynamodb_table.this[0].stream_view_type
+    ttl        = aws_dynamodb_table.this[0].ttl[0].attribute_name
   }
 }

@@ -10,6 +10,12 @@ mock_provider "aws" {
   mock_data "aws_iam_policy_document" {
     defaults = { json = "{}" }
   }
+  mock_data "aws_dynamodb_table" {
+    defaults = { arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/interlock-lost", stream_arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/interlock-lost/stream/1" }
+  }
+  mock_data "aws_kms_alias" {
+    defaults = { target_key_arn = "arn:aws:kms:eu-central-1:123456789012:key/copy" }
+  }
   mock_resource "aws_dynamodb_table" {
     defaults = { arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/interlock-test", stream_arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/interlock-test/stream/1" }
   }
@@ -50,7 +56,9 @@ variables {
   deletion_protection = true
   archive_lock_days   = 3650
   replica_regions     = ["eu-west-1"]
-  domain              = { name = "api.test.interlock.example", zone_id = "Z1", standby = false }
+  takes_over          = ""
+  active              = true
+  domain              = { name = "api.test.interlock.example", zone_id = "Z1", has_edge = true, leads_here = true }
   throttle            = { rate = 100, burst = 200 }
   canary              = "CodeDeployDefault.LambdaCanary10Percent5Minutes"
   documents           = { instances = 1, instance_class = "db.t4g.medium", backup_days = 14 }
@@ -172,5 +180,27 @@ run "safe_to_lose_nothing" {
   assert {
     condition     = alltrue([for one in values(output.queues) : endswith(one.dead, "-dead")])
     error_message = "every queue has its dead letters"
+  }
+}
+
+run "a_region_that_stands_by_works_on_copies_and_runs_nothing" {
+  command = apply
+
+  variables {
+    name            = "interlock-standby"
+    takes_over      = "interlock-lost"
+    active          = false
+    replica_regions = []
+    domain          = { name = "api.test.interlock.example", zone_id = "Z1", has_edge = false, leads_here = false }
+  }
+
+  assert {
+    condition     = output.places.table == "arn:aws:dynamodb:eu-central-1:123456789012:table/interlock-lost" && endswith(output.places.secrets, ":secret:interlock-lost/") && endswith(output.places.key, ":key/copy")
+    error_message = "table, secrets and keys are the lost installation's"
+  }
+
+  assert {
+    condition     = output.running.concurrency == toset([0]) && output.running.mappings == toset([false]) && output.running.rules == toset(["DISABLED"]) && output.running.nightly == toset(["DISABLED"])
+    error_message = "nothing runs before somebody says that the other region does not"
   }
 }
