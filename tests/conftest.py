@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.counterparts.aws import running_aws
+from tests.counterparts.dynoxide import running_dynoxide
 from tests.counterparts.kafka import Broker, running_kafka
 from tests.counterparts.mongo import Mongo, running_mongo
 
@@ -24,6 +25,13 @@ WAITS = 0.01
 def aws() -> Iterator[str]:
     """The endpoint of an emulator."""
     with running_aws(*SERVICES, waits=WAITS) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def dynoxide() -> Iterator[str]:
+    """The endpoint of another engine that answers as DynamoDB does."""
+    with running_dynoxide() as endpoint:
         yield endpoint
 
 

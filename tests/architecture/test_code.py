@@ -52,6 +52,7 @@ EXCEPTIONS: dict[Rule, dict[str, str]] = {
         "tests/contracts/test_sqlite_database.py": "other processes hold the file's lock",
         "tests/contracts/test_sqlite_processes.py": REAL_PROCESSES,
         "tests/counterparts/aws.py": REAL_PROCESSES,
+        "tests/counterparts/dynoxide.py": REAL_PROCESSES,
         "tests/counterparts/mongo.py": REAL_PROCESSES,
         "tests/crash/": REAL_PROCESSES,
         "tests/e2e/": REAL_PROCESSES,

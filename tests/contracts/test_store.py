@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import permutations
 
 import msgspec
 import pytest
@@ -258,6 +259,28 @@ async def test_commit_sees_what_concurrent_commits_before_it_wrote(store: Store)
     assert await store.get(PAYMENT) == Item(PAYMENT, 2, b"2", {}, None)
 
 
+async def test_concurrent_commits_come_out_as_if_one_came_after_the_other(store: Store) -> None:
+    """In whatever order: where calls go over a network, that is not theirs to say."""
+    commits = ((0, b"1"), (1, b"2"), (1, b"other"), (2, b"3"))
+    for number in range(5):
+        key = Key("ten_a/pay", f"pay_{number}")
+        results = await outcomes(*(store.commit([Put(key, value, expected)]) for expected, value in commits))
+        assert {type(result) for result in results} <= {type(None), WriteConflict}
+        won = [value for (_, value), result in zip(commits, results, strict=True) if result is None]
+        item = await store.get(key)
+        assert item is not None
+        assert (set(won), item.version, item.value) in [one_after_the_other(order) for order in permutations(commits)]
+
+
+def one_after_the_other(commits: Iterable[tuple[int, bytes]]) -> tuple[set[bytes], int, bytes]:
+    """Which values are written when commits come in this order, then the version and the value that are there."""
+    won = []
+    for expected, value in commits:
+        if expected == len(won):
+            won.append(value)
+    return set(won), len(won), won[-1]
+
+
 async def test_cancelled_commit_is_whole_or_absent(store: Store) -> None:
     task = asyncio.create_task(store.commit([Put(PAYMENT, b"x"), Put(OTHER, b"y")], [event(1)]))  # type: ignore[arg-type]
     await asyncio.sleep(0)
@@ -301,16 +324,20 @@ async def test_two_events_of_one_version_in_one_commit_conflict(store: Store) ->
     assert await store.history("pay_1") == []
 
 
-async def test_of_two_racing_events_of_one_version_exactly_one_is_recorded(storage: Storage) -> None:
+@pytest.mark.parametrize("start", [0, 1])
+async def test_of_two_racing_events_of_one_version_exactly_one_is_recorded(storage: Storage, start: int) -> None:
+    before = [event(version + 1) for version in range(start)]
+    for earlier in before:
+        await storage.store.commit([], [earlier])
     results = await outcomes(
         *(
-            one.commit([Put(Key("p", str(n)), b"")], [event(1, data=b'{"n":%d}' % n)])
+            one.commit([Put(Key("p", str(n)), b"")], [event(start + 1, data=b'{"n":%d}' % n)])
             for n, one in enumerate([storage.store, storage.other_store, storage.store])
         )
     )
     winners = [n for n, result in enumerate(results) if result is None]
     assert len(winners) == 1
-    assert await storage.store.history("pay_1") == [event(1, data=b'{"n":%d}' % winners[0])]
+    assert await storage.store.history("pay_1") == [*before, event(start + 1, data=b'{"n":%d}' % winners[0])]
     assert sorts(await storage.store.query("p")) == [str(winners[0])]
 
 
@@ -328,6 +355,8 @@ async def test_history_is_ordered_by_version_however_it_was_written(store: Store
     for version in (3, 1, 10, 2):
         await store.commit([], [event(version)])
     assert [kept.version for kept in await store.history("pay_1")] == [1, 2, 3, 10]
+    assert [kept.version for kept in await store.history("pay_1", limit=2)] == [1, 2]
+    assert [kept.version for kept in await store.history("pay_1", after_version=2)] == [3, 10]
 
 
 async def test_history_goes_on_behind_a_version_and_stops_at_its_limit(store: Store) -> None:

