@@ -34,8 +34,9 @@ from interlock.core.access.claims import OwnIssuer
 from interlock.core.access.model import ExternalIssuer
 from interlock.core.access.ports import Access
 from interlock.core.access.rates import RateLimit, RateLimiter
+from interlock.core.kernel.alarms import Alarms
 from interlock.core.kernel.blobs import Blobs
-from interlock.core.kernel.bus import Bus, Forwards, Prunes
+from interlock.core.kernel.bus import Bus, Forwards, Prunes, SharesEvents
 from interlock.core.kernel.clock import Clock
 from interlock.core.kernel.documents import Documents
 from interlock.core.kernel.feed import Feed
@@ -108,6 +109,10 @@ class Storage(NamedTuple):
     """The bus, if it can point at events."""
     reminders: Reminders | None = None
     """Of what the store has parked, where it parks anything."""
+    alarms: Alarms | None = None
+    """Where people are told by more than log lines and metrics."""
+    sharing: SharesEvents | None = None
+    """Where others may have rules for events."""
     records: TakesRecords | None = None
     """The queue, if its messages may come to a function."""
 

@@ -9,9 +9,11 @@ import random
 import uuid
 from typing import Any, BinaryIO
 
+from interlock.backends.aws.alarms import NO_TOPIC, SnsAlarms
 from interlock.backends.aws.blobs import S3Blobs
 from interlock.backends.aws.calls import Calls
 from interlock.backends.aws.clients import Clients
+from interlock.backends.aws.event_bridge import NO_BUS, EventBridge
 from interlock.backends.aws.feed import StreamFeed
 from interlock.backends.aws.histories import TableHistories
 from interlock.backends.aws.metrics import EmbeddedMetrics
@@ -74,7 +76,8 @@ async def open_storage_on_aws(settings: Settings, *, log: BinaryIO | None = None
         prefix=aws.secrets,
         kms_key=aws.key,
     )
-    bus = KafkaBus(await _kafka(aws.kafka, secrets), clock, new_token=_token)
+    kafka = await _kafka(aws.kafka, secrets)
+    bus = KafkaBus(kafka, clock, new_token=_token)
     documents = MongoDocuments(
         await _needed(secrets, DOCUMENTS_URI),
         COLLECTIONS,
@@ -109,6 +112,12 @@ async def open_storage_on_aws(settings: Settings, *, log: BinaryIO | None = None
         blobs=S3Blobs(calls("s3", "S3"), aws.bucket, new_token=_token),
         secrets=secrets,
         reminders=Reminders(schedules, store) if aws.schedules else None,
+        alarms=SnsAlarms(calls("sns", "SNS", missing=NO_TOPIC), aws.alarms, runbooks=aws.runbooks, clock=clock)
+        if aws.alarms
+        else None,
+        sharing=EventBridge(calls("events", "EventBridge", missing=NO_BUS), aws.event_bus, source=kafka.source)
+        if aws.event_bus
+        else None,
         records=queue,
     )
 

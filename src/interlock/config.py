@@ -91,7 +91,11 @@ class AwsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state_machines: dict[str, str] = {}
     """Workflow -> ARN."""
     alarms: str = ""
-    """ARN of the topic CloudWatch's alarms go to. Nothing of the platform publishes there by itself yet."""
+    """ARN of the topic people are told by. Empty: alarms are log lines and metrics alone."""
+    runbooks: str = ""
+    """Address of the pages of docs/operations/alarms, which alarms name."""
+    event_bus: str = ""
+    """EventBridge bus for others' rules. Empty: there is none."""
     schedules: str = ""
     """Group of the schedules that bring parked payments back. Empty: none are parked."""
     schedules_target: str = ""

@@ -84,6 +84,8 @@ NOT_UNDER_CONTRACT = {
     "Forwards": "an optional ability of a Bus: tests/contracts/test_forwarding.py",
     "RunsSteps": "an optional ability of Workflows: tests/backends/asl",
     "DropsExpired": "an optional ability of a Store, in the Store's contract",
+    "Alarms": "one adapter, with tests of its own: tests/backends/aws/test_alarms.py",
+    "SharesEvents": "one adapter, with tests of its own: tests/backends/aws/test_event_bridge.py",
     "Telemetry": "one adapter, with tests of its own: tests/backends/telemetry",
     "Span": "what a Telemetry gives out",
 }

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from interlock.core.kernel.events import decode_event
 from interlock.entrypoints.functions import Function, NotDone
 from interlock.entrypoints.steps import STEPS
+from tests.telemetry import RecordingTelemetry
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = ROOT / "src/lambdas"
@@ -116,6 +118,28 @@ def test_events_from_kafka_are_followed_with_their_places_and_ids(handler: Any, 
     assert [(one.partition, one.offset, one.message.key) for one in records] == [(3, 15, PAYMENT), (3, 16, PAYMENT)]
     assert [one.message.id for one in records] == ["evt_01m8d8rd9cd82x90y4tgfmr7qa", "evt_01m8d8rd9cd82x90y4tgfmr7qb"]
     assert records[0].message.headers == {}, "those of CloudEvents are the bus's own"
+
+
+def test_events_from_kafka_are_shared_and_what_is_too_large_for_that_is_put_aside(
+    handler: Any, monkeypatch: pytest.MonkeyPatch
+):
+    module, shared = handler("share_events"), []
+
+    class Sharing:
+        async def put(self, events: Any) -> Any:
+            shared.extend(events)
+            return events[1:]
+
+    async def platform() -> Any:
+        return SimpleNamespace(storage=SimpleNamespace(sharing=Sharing(), telemetry=RecordingTelemetry()))
+
+    monkeypatch.setattr(module.function, "platform", platform)
+    noting = Noting().on(module.function, monkeypatch, "put_aside")
+    module.handle(recorded("kafka"), CONTEXT)
+    assert [one.id for one in shared] == ["evt_01m8d8rd9cd82x90y4tgfmr7qa", "evt_01m8d8rd9cd82x90y4tgfmr7qb"]
+    ((_, what, aside),) = noting.asked
+    assert (what, list(aside)) == ("sharing", ["evt_01m8d8rd9cd82x90y4tgfmr7qb.json"])
+    assert decode_event(aside["evt_01m8d8rd9cd82x90y4tgfmr7qb.json"]) == shared[1]
 
 
 @pytest.mark.parametrize(("name", "verb"), [("deliver_webhook", "deliver"), ("take_notification", "take_notification")])

@@ -11,6 +11,7 @@ from interlock.backends.asl.messages import QUEUE, QUEUE_SPEC
 from interlock.backends.asl.workflows import LocalWorkflows
 from interlock.backends.memory.blobs import MemoryBlobs
 from interlock.backends.memory.queue import MemoryQueue
+from interlock.core.kernel.alarms import Alarm
 from interlock.core.kernel.errors import InterlockError
 from interlock.core.kernel.workflows import Execution, Json, Status
 from interlock.core.reconciliation.ports import Reconciliation
@@ -20,6 +21,14 @@ from tests.scenarios.world import World
 from tests.workflows.runners import TEXTS, told
 
 ROUNDS_MAX = 20_000
+
+
+class NotedAlarms:
+    def __init__(self) -> None:
+        self.raised: list[Alarm] = []
+
+    async def raise_alarm(self, alarm: Alarm) -> None:
+        self.raised.append(alarm)
 
 
 class Desk:
@@ -38,7 +47,10 @@ class Desk:
             random=world.random.random,
             new_nonce=lambda: random.randbytes(16).hex(),
         )
-        storage = SimpleNamespace(store=world.store, histories=world.feed, telemetry=world.telemetry)
+        self.alarms = NotedAlarms()
+        storage = SimpleNamespace(
+            store=world.store, histories=world.feed, telemetry=world.telemetry, alarms=self.alarms
+        )
         means = Reconciliation(world.store, self.blobs, world.clock, world.ids, world.telemetry)
         self.means: Any = SimpleNamespace(
             storage=storage, payments=world.node.payments, reconciliation=means, workflows=self.workflows

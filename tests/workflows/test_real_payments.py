@@ -2,6 +2,7 @@
 
 import pytest
 
+from interlock.core.kernel.alarms import Alarm, Severity
 from interlock.core.kernel.clock import MINUTE, rfc3339
 from interlock.core.kernel.errors import Conflict, Forbidden, NotFound
 from interlock.core.kernel.workflows import Status
@@ -40,6 +41,9 @@ async def test_payment_nobody_can_tell_of_calls_a_person_and_nothing_is_sent_aga
     assert done.output == {"status": "needs_attention", "payment": payment, "why": "tries_exhausted", "tries": 4}
     alarm = {"name": "recover_payment/x1", "aggregate": payment, "reason": "tries_exhausted"}
     assert ("error", "workflow.needs_attention", alarm) in desk.world.telemetry.lines
+    what = f"recover_payment/x1: tries_exhausted ({payment})"
+    named = {"workflow": "recover_payment", "execution": "x1"}
+    assert desk.alarms.raised == [Alarm("workflow-needs-attention", Severity.WARNING, what, named)]
     assert len(rows(desk.world, payment, "charge")) == 1
     desk.world.faults()
     await desk.world.assert_invariants()

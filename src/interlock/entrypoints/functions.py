@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from interlock.bootstrap import Platform
 from interlock.core.kernel.bus import BusRecord
-from interlock.core.kernel.events import Event
+from interlock.core.kernel.events import Event, encode_event
 from interlock.core.kernel.queue import QueueMessage
 
 T = TypeVar("T")
@@ -126,6 +126,19 @@ class Function:
             await together([effect(list(records)) for effect in effects(platform).values()])
 
         self.run(work)
+
+    def share(self, records: Sequence[BusRecord]) -> None:
+        """Put these events where others have rules for them. What nobody can read, or is too large for that, is kept by name."""
+        from interlock.entrypoints.effects import EventReader
+
+        async def work(platform: Platform) -> dict[str, bytes]:
+            storage = platform.storage
+            if storage.sharing is None:
+                return {}
+            events = EventReader(storage.telemetry).readable(records)
+            return {f"{event.id}.json": encode_event(event) for event in await storage.sharing.put(events)}
+
+        self.put_aside("sharing", self.run(work))
 
     async def deliver(self, record: Mapping[str, Any]) -> None:
         """A record of the webhooks queue. Raises NotDone: it comes again when it should."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 import msgspec
 from msgspec import Meta
 
+from interlock.core.kernel.alarms import Alarm, Alarms, Severity
 from interlock.core.kernel.errors import Fault, InterlockError, Invalid, OutcomeUnknown, Rejected, Unavailable
 from interlock.core.kernel.feed import Feed
 from interlock.core.kernel.store import Store
@@ -46,6 +47,8 @@ class Storage(Protocol):
     def histories(self) -> Feed: ...
     @property
     def telemetry(self) -> Telemetry: ...
+    @property
+    def alarms(self) -> Alarms | None: ...
 
 
 class Means(Protocol):
@@ -77,7 +80,7 @@ class CaptureLater(OfPayment, frozen=True, kw_only=True):
     amount: Amount | None = None
 
 
-class Alarm(_Given, frozen=True, kw_only=True):
+class Attention(_Given, frozen=True, kw_only=True):
     workflow: Word
     about: Annotated[str, Meta(max_length=1_200)]
     why: Annotated[str, Meta(max_length=256)]
@@ -133,9 +136,14 @@ async def start_recovery(m: Means, given: OfPayment) -> Started:
     return Started(await m.workflows.start("recover_payment", input, id=given.execution))
 
 
-async def raise_alarm(m: Means, given: Alarm) -> None:
+async def raise_alarm(m: Means, given: Attention) -> None:
+    """Told twice if the task is: people know it by the execution."""
     name = f"{given.workflow}/{given.execution}"
     m.storage.telemetry.error("workflow.needs_attention", name=name, aggregate=given.about, reason=given.why)
+    if m.storage.alarms is not None:
+        what = f"{name}: {given.why} ({given.about})"
+        named = {"workflow": given.workflow, "execution": given.execution}
+        await m.storage.alarms.raise_alarm(Alarm("workflow-needs-attention", Severity.WARNING, what, named))
 
 
 async def ask_for_approval(m: Means, given: RequestApproval) -> None:
@@ -207,7 +215,7 @@ STEPS: Mapping[str, Step] = {
     "look_up_payment": _step(OfPayment, look_up_payment),
     "capture_payment": _step(CaptureLater, capture_payment),
     "start_recovery": _step(OfPayment, start_recovery),
-    "raise_alarm": _step(Alarm, raise_alarm),
+    "raise_alarm": _step(Attention, raise_alarm),
     "ask_for_approval": _step(RequestApproval, ask_for_approval),
     "refund_item": _step(RefundItem, refund_item),
     "close_bulk_refund": _step(CloseRequest, close_bulk_refund),

@@ -9,21 +9,23 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from interlock.backends.aws.alarms import NO_TOPIC, SUBJECT_MOST, WHAT_MOST, Alarm, Severity, SnsAlarms
+from interlock.backends.aws.alarms import NO_TOPIC, SUBJECT_MOST, WHAT_MOST, SnsAlarms
 from interlock.backends.aws.calls import Calls
+from interlock.core.kernel.alarms import Alarm, Severity
 from interlock.core.kernel.errors import Invalid, StoreUnavailable
 from tests.backends.aws.stub import HurriedClock, ScriptedClient, refusal
 from tests.contracts.on_aws import aws_client, new_token
 
-RUNBOOK = "https://docs.example/operations/dead-letters"
-ALARM = Alarm("dead-letters", Severity.CRITICAL, "3 webhooks died", RUNBOOK, {"queue": "webhooks"})
+RUNBOOKS = "https://docs.example/alarms"
+RUNBOOK = f"{RUNBOOKS}/dead-letters.md"
+ALARM = Alarm("dead-letters", Severity.CRITICAL, "3 webhooks died", {"queue": "webhooks"})
 LOST = ReadTimeoutError(endpoint_url="x")
 
 
 def alarms_of(client: Any, topic: str = "arn:aws:sns:eu-central-1:0:alarms") -> SnsAlarms:
     clock = HurriedClock()
     calls = Calls(client, clock=clock, random=random.random, what="SNS", missing=NO_TOPIC)
-    return SnsAlarms(calls, topic, clock=clock)
+    return SnsAlarms(calls, topic, runbooks=RUNBOOKS, clock=clock)
 
 
 @pytest.mark.aws
@@ -87,7 +89,6 @@ async def test_long_or_broken_text_is_cut_to_what_sns_takes() -> None:
         ALARM._replace(name=""),
         ALARM._replace(name="Dead Letters"),
         ALARM._replace(what=""),
-        ALARM._replace(runbook="dead-letters.md"),
         ALARM._replace(attributes={"severity": "warning"}),
         ALARM._replace(attributes={str(number): "x" for number in range(9)}),
         ALARM._replace(attributes={"queue": ""}),

@@ -12,7 +12,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from interlock.backends.aws.calls import Calls
 from interlock.backends.aws.event_bridge import BYTES_MOST, NO_BUS, TRIES, EventBridge
-from interlock.core.kernel.errors import Invalid, StoreUnavailable
+from interlock.core.kernel.errors import StoreUnavailable
 from interlock.core.kernel.events import Event
 from tests.backends.aws.stub import HurriedClock, ScriptedClient, refusal
 from tests.contracts.on_aws import aws_client, new_token
@@ -29,7 +29,9 @@ def event(number: int, *, size: int = 10, kind: str = "payment.succeeded") -> Ev
 
 def bridge_of(client: Any, bus: str = "interlock") -> EventBridge:
     return EventBridge(
-        Calls(client, clock=HurriedClock(), random=random.random, what="EventBridge", missing=NO_BUS), bus
+        Calls(client, clock=HurriedClock(), random=random.random, what="EventBridge", missing=NO_BUS),
+        bus,
+        source="/interlock",
     )
 
 
@@ -61,11 +63,15 @@ async def test_rule_of_another_gets_the_events_it_asked_for_without_what_is_for_
     first = next(one for one in arrived if one["detail"]["id"] == "evt_2")
     assert (first["source"], first["detail-type"]) == ("interlock", "payment.succeeded")
     assert first["detail"] == {
+        "specversion": "1.0",
         "id": "evt_2",
+        "source": "/interlock",
+        "type": "payment.succeeded",
+        "subject": "pay_1",
+        "time": "2027-01-15T08:00:00.123Z",
+        "datacontenttype": "application/json",
         "tenant": "ten_1",
-        "aggregate": "pay_1",
         "version": 2,
-        "at": 1_800_000_000_123,
         "data": {"text": "x" * 10},
     }
 
@@ -88,11 +94,10 @@ async def test_events_put_at_once_have_no_more_bytes_than_the_bus_takes() -> Non
     assert put_ids(client) == [["evt_0", "evt_1"], ["evt_2"]]
 
 
-async def test_event_too_long_for_the_bus_is_invalid_by_name_and_nothing_is_put() -> None:
-    client = ScriptedClient({})
-    with pytest.raises(Invalid, match="evt_1"):
-        await bridge_of(client).put([event(0), event(1, size=BYTES_MOST)])
-    assert client.calls == []
+async def test_event_too_large_for_the_bus_comes_back_and_holds_up_no_other() -> None:
+    client, large = ScriptedClient({"Entries": [PUT] * 2}), event(1, size=BYTES_MOST)
+    assert await bridge_of(client).put([event(0), large, event(2)]) == [large]
+    assert put_ids(client) == [["evt_0", "evt_2"]]
 
 
 async def test_only_what_failed_is_put_again() -> None:

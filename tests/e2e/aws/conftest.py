@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -52,13 +53,16 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
                     f"provider/{provider.NAME}/signing_secret": simulator.signing_secret,
                 },
             )
-            with KafkaMapping(
-                deployment.client("lambda"),
-                f"{PREFIX}on_payment_event",
-                servers=broker.bootstrap_servers,
-                topic=f"interlock.{EVENTS_TOPIC}",
-                group="interlock.effects",
-            ):
+            with ExitStack() as mappings:
+                for function, how in deployment.followers().items():
+                    mapping = KafkaMapping(
+                        deployment.client("lambda"),
+                        f"{PREFIX}{function}",
+                        servers=broker.bootstrap_servers,
+                        topic=f"interlock.{how['topic']}",
+                        group=f"interlock.{how['group']}",
+                    )
+                    mappings.enter_context(mapping)
                 yield Stage(deployed, deployment, simulator, merchant, broker.bootstrap_servers, sftp_port)
         finally:
             simulator.stop()

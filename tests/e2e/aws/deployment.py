@@ -37,6 +37,7 @@ PREFIX = "interlock-"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}callers"
 """Of whatever calls functions; each function has one of its own (`roles.py`)."""
 SECRETS = "interlock/"
+EVENT_BUS = "interlock"
 
 
 class Deployed(NamedTuple):
@@ -81,6 +82,7 @@ class Deployment:
         alarms = sns.create_topic(Name=f"{PREFIX}alarms")["TopicArn"]
         policy = policy_for_service("cloudwatch", "sns:Publish", alarms, account=ACCOUNT)
         sns.set_topic_attributes(TopicArn=alarms, AttributeName="Policy", AttributeValue=policy)
+        self.client("events").create_event_bus(Name=EVENT_BUS)
         self.client("scheduler").create_schedule_group(Name=SCHEDULES)
         for name, value in {DOCUMENTS_URI: documents.reveal(), **credentials}.items():
             self.client("secretsmanager").create_secret(Name=f"{SECRETS}{name}", SecretString=json.dumps([value]))
@@ -100,6 +102,8 @@ class Deployment:
             "secrets": SECRETS,
             "state_machines": arns,
             "alarms": alarms,
+            "runbooks": "https://docs.interlock.example/alarms",
+            "event_bus": EVENT_BUS,
             "schedules": SCHEDULES,
             "schedules_target": _function_arn("sweep"),
             "schedules_role": ROLE,
@@ -163,13 +167,31 @@ class Deployment:
 
     def subscribed(self, topic: str) -> str:
         """URL of a queue that hears what the topic says."""
+        url, arn = self._ears("sns")
+        self.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        return url
+
+    def ruled(self, pattern: Mapping[str, Any]) -> str:
+        """URL of a queue that hears what passes on the event bus and fits."""
+        url, arn = self._ears("events")
+        events = self.client("events")
+        events.put_rule(Name="heard", EventBusName=EVENT_BUS, EventPattern=json.dumps(pattern))
+        events.put_targets(Rule="heard", EventBusName=EVENT_BUS, Targets=[{"Id": "ears", "Arn": arn}])
+        return url
+
+    def _ears(self, service: str) -> tuple[str, str]:
+        """A queue that this service may send to: URL and ARN."""
         sqs = self.client("sqs")
         url = sqs.create_queue(QueueName=f"ears-{uuid.uuid4().hex[:8]}")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        policy = policy_for_service("sns", "sqs:SendMessage", arn, account=ACCOUNT)
+        policy = policy_for_service(service, "sqs:SendMessage", arn, account=ACCOUNT)
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-        self.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-        return str(url)
+        return str(url), str(arn)
+
+    def followers(self) -> dict[str, dict[str, Any]]:
+        """Function -> the topic it follows, and in which group."""
+        triggers = {name: description(name)["trigger"] for name in self._packages.functions}
+        return {name: trigger["kafka"] for name, trigger in triggers.items() if "kafka" in trigger}
 
     def received(self, url: str) -> str:
         messages = self.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", ())

@@ -28,6 +28,8 @@ SALE = {"amount": 1999, "currency": "EUR", "payment_method": {"type": "card", "t
 
 
 async def test_a_payment_goes_through_everything(stage: Stage, platform: Platform, api: Api) -> None:
+    others = stage.deployment.ruled({"source": ["interlock"], "detail-type": ["payment.succeeded"]})
+
     # API Gateway lets nobody in without a token
     assert Api(stage.deployed.api).ask("GET", "/v1/payments")[0] == 401
 
@@ -37,7 +39,7 @@ async def test_a_payment_goes_through_everything(stage: Stage, platform: Platfor
     assert api.ask("POST", "/v1/payments", SALE, key="order-1")[1] == payment
     assert stage.simulator.books().captured == 1999
 
-    # its journal in DynamoDB, its events on Kafka, its webhooks at the merchant, itself in the list
+    # its journal in DynamoDB, its events on Kafka, its webhooks at the merchant, itself in the list and at others' rules
     report = await verify(
         platform.storage.store, platform.storage.histories, check_payment=payment_check(platform.storage.store)
     )
@@ -59,6 +61,10 @@ async def test_a_payment_goes_through_everything(stage: Stage, platform: Platfor
     await until(
         lambda: [one["id"] for one in api.ask("GET", "/v1/payments?status=succeeded")[1]["data"]] == [payment["id"]]
     )
+    passed = json.loads(await until(lambda: stage.deployment.received(others), lambda: stage.logs("share_events")))
+    told_of = passed["detail"]
+    assert (told_of["specversion"], told_of["subject"]) == ("1.0", payment["id"])
+    assert "facts" not in told_of
 
 
 async def test_api_and_worker_run_as_processes_over_the_same_storage(stage: Stage, tmp_path: Path) -> None:

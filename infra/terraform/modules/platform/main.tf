@@ -57,6 +57,8 @@ locals {
     documents_ca     = "/opt/python/documents-ca.pem"
     state_machines   = { for name, _ in local.workflows : name => "${local.machine_arn}${name}" }
     alarms           = "arn:aws:sns:${local.region}:${local.account}:${local.prefix}alarms"
+    runbooks         = var.runbooks
+    event_bus        = var.name
     schedules        = var.name
     schedules_target = "${local.lambda_arn}sweep:live"
     schedules_role   = "arn:aws:iam::${local.account}:role/${var.name}-schedules"

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from enum import StrEnum
-from typing import NamedTuple
 
 from interlock.backends.aws.calls import Calls, Refused
+from interlock.core.kernel.alarms import Alarm
 from interlock.core.kernel.clock import Clock
 from interlock.core.kernel.errors import Invalid, OutcomeUnknown, StoreUnavailable
 
@@ -24,46 +22,24 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
-class Severity(StrEnum):
-    CRITICAL = "critical"
-    """Wakes somebody."""
-    WARNING = "warning"
-    """For working hours."""
-    RESOLVED = "resolved"
-
-
-class Alarm(NamedTuple):
-    name: str
-    """Also the name of its page in docs/operations."""
-    severity: Severity
-    what: str
-    """A sentence for people, without secrets. Cut at WHAT_MOST characters."""
-    runbook: str
-    """URL of the page that says what to do."""
-    attributes: Mapping[str, str] = {}
-    """What subscriptions filter by, such as the region or the provider."""
-
-
 class SnsAlarms:
-    def __init__(self, calls: Calls, topic_arn: str, *, clock: Clock) -> None:
-        self._calls, self._topic_arn, self._clock = calls, topic_arn, clock
+    def __init__(self, calls: Calls, topic_arn: str, *, runbooks: str, clock: Clock) -> None:
+        """`runbooks`: where the pages of docs/operations/alarms are read."""
+        self._calls, self._topic_arn, self._runbooks, self._clock = calls, topic_arn, runbooks, clock
 
     async def raise_alarm(self, alarm: Alarm) -> None:
-        """Tell whoever subscribed. Told again when an answer is lost: whoever is told knows it by its name.
-
-        Raises Invalid, StoreUnavailable.
-        """
         _check(alarm)
+        runbook = f"{self._runbooks}/{alarm.name}.md"
         what = alarm.what if len(alarm.what) <= WHAT_MOST else f"{alarm.what[: WHAT_MOST - 1]}…"
         said = {
             "alarm": alarm.name,
             "severity": alarm.severity,
             "what": what,
-            "runbook": alarm.runbook,
+            "runbook": runbook,
             "at_ms": self._clock.now(),
             "attributes": dict(alarm.attributes),
         }
-        for_people = f"{what}\n\nWhat to do: {alarm.runbook}\n"
+        for_people = f"{what}\n\nWhat to do: {runbook}\n"
         filtered_by = {"alarm": alarm.name, "severity": alarm.severity, **alarm.attributes}
         try:
             await self._calls.write(
@@ -90,8 +66,8 @@ def _subject(alarm: Alarm) -> str:
 def _check(alarm: Alarm) -> None:
     if _NAME.fullmatch(alarm.name) is None:
         raise Invalid("an alarm's name has up to 64 small letters, digits, `_` and `-`, and begins with a letter")
-    if not alarm.what or not alarm.runbook.startswith("https://"):
-        raise Invalid("an alarm says what is wrong, and has the address of a page that says what to do")
+    if not alarm.what:
+        raise Invalid("an alarm says what is wrong")
     if len(alarm.attributes) > ATTRIBUTES_MOST or {"alarm", "severity"} & set(alarm.attributes):
         raise Invalid(f"an alarm has up to {ATTRIBUTES_MOST} attributes beside its name and severity")
     if not all(_NAME.fullmatch(name) and 0 < len(value) <= ATTRIBUTE_MOST for name, value in alarm.attributes.items()):

@@ -1,7 +1,7 @@
 """The platform's events on an EventBridge bus, for rules that others write.
 
-It is no Bus: it keeps nothing, promises no order, and who has no rule at the moment misses what passes. Source `interlock`,
-detail-type the event's type, detail what merchants see and whose it is; what only operators may see stays here.
+Source `interlock`, detail-type the event's type, detail a CloudEvent of what merchants see and whose it is; what only operators
+may see stays here. Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from interlock.backends.aws.calls import Calls, Refused
-from interlock.core.kernel.errors import Invalid, OutcomeUnknown, StoreUnavailable
+from interlock.core.kernel.clock import rfc3339
+from interlock.core.kernel.errors import OutcomeUnknown, StoreUnavailable
 from interlock.core.kernel.events import Event
 
 SOURCE = "interlock"
@@ -31,37 +32,37 @@ Entry = dict[str, Any]
 
 
 class EventBridge:
-    def __init__(self, calls: Calls, bus: str) -> None:
-        """`bus` is its name or ARN."""
-        self._calls, self._bus = calls, bus
+    def __init__(self, calls: Calls, bus: str, *, source: str) -> None:
+        """`bus` is its name or ARN, `source` CloudEvents'."""
+        self._calls, self._bus, self._source = calls, bus, source
 
-    async def put(self, events: Sequence[Event]) -> None:
-        """All of them are on the bus when it returns, some perhaps twice: rules know them by `detail.id`.
-
-        May be repeated as a whole. Raises Invalid before anything is put when one is too long, else StoreUnavailable.
-        """
-        for entries in list(_batches([self._entry(event) for event in events])):
+    async def put(self, events: Sequence[Event]) -> Sequence[Event]:
+        """As `SharesEvents` has it; rules know an event that comes twice by `detail.id`."""
+        made = [(event, self._entry(event)) for event in events]
+        for entries in list(_batches([entry for _, entry in made if _size(entry) <= BYTES_MOST])):
             await self._put(entries)
+        return [event for event, entry in made if _size(entry) > BYTES_MOST]
 
     def _entry(self, event: Event) -> Entry:
         detail = {
+            "specversion": "1.0",
             "id": event.id,
+            "source": self._source,
+            "type": event.type,
+            "subject": event.aggregate,
+            "time": rfc3339(event.at),
+            "datacontenttype": "application/json",
             "tenant": event.tenant,
-            "aggregate": event.aggregate,
             "version": event.version,
-            "at": event.at,
             "data": event.data,
         }
-        entry: Entry = {
+        return {
             "Source": SOURCE,
             "DetailType": event.type,
             "Detail": msgspec.json.encode(detail).decode(),
             "EventBusName": self._bus,
             "Time": datetime.fromtimestamp(event.at / 1_000, UTC),
         }
-        if _size(entry) > BYTES_MOST:
-            raise Invalid(f"event {event.id} has more than the {BYTES_MOST} bytes a bus takes")
-        return entry
 
     async def _put(self, entries: list[Entry]) -> None:
         """Those that failed once more, and again."""

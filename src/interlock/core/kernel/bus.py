@@ -77,3 +77,13 @@ class Forwards(Protocol):
 
         As `publish` with, for each event, its id, its aggregate as the key, and what `encode_event` makes of it.
         """
+
+
+class SharesEvents(Protocol):
+    """Events for rules that others wrote. Nothing is kept and no order promised: who has no rule misses what passes."""
+
+    async def put(self, events: Sequence[Event]) -> Sequence[Event]:
+        """All of them are there when it returns, some perhaps twice, but for those that it returns: they are too large for it.
+
+        May be repeated as a whole. Raises StoreUnavailable.
+        """
