@@ -1,6 +1,6 @@
 """Joins the storage of AWS, for the same platform: DynamoDB, Kafka, SQS, S3, DocumentDB, Secrets Manager, Step Functions.
 
-Nothing is asked of AWS before it is needed, but for two secrets: how to log in to Kafka and to DocumentDB.
+Nothing is asked of AWS before it is needed, so that a function needs no permission for what it does not use.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from interlock.backends.aws.secrets import AwsSecrets
 from interlock.backends.aws.step_functions import StepFunctionsWorkflows
 from interlock.backends.aws.store import DynamoStore
 from interlock.backends.kafka.bus import KafkaBus
-from interlock.backends.kafka.config import ApiKey, ClientCredentials, KafkaConfig
+from interlock.backends.kafka.config import ApiKey, ClientCredentials, KafkaConfig, Login
 from interlock.backends.local.clock import SystemClock
 from interlock.backends.local.ids import SystemIds
 from interlock.backends.mongo.documents import MongoDocuments
 from interlock.backends.telemetry import PlatformTelemetry
 from interlock.bootstrap import COLLECTIONS, QUEUES, Platform, Storage, open_platform
 from interlock.config import KafkaSettings, Settings
+from interlock.core.kernel.errors import StoreUnavailable
 from interlock.core.kernel.secrets import Secret, Secrets
 
 KAFKA_LOGIN = "kafka/login"
@@ -39,10 +40,10 @@ DOCUMENTS_URI = "documents/uri"
 
 
 async def open_platform_on_aws(settings: Settings, *, log: BinaryIO | None = None) -> Platform:
-    """Raises ValueError for settings and secrets that are not there, StoreUnavailable if Secrets Manager cannot be reached."""
+    """Raises ValueError for settings that are not there."""
     if settings.aws is None:
         raise ValueError("aws: the settings do not say where the platform stands on AWS")
-    storage = await open_storage_on_aws(settings, log=log)
+    storage = open_storage_on_aws(settings, log=log)
     clients = Clients(settings.aws.region, endpoint=settings.aws.endpoint)
     calls = Calls(clients.of("stepfunctions"), clock=storage.clock, random=random.random, what="Step Functions")
     workflows = StepFunctionsWorkflows(calls, settings.aws.state_machines)
@@ -50,7 +51,7 @@ async def open_platform_on_aws(settings: Settings, *, log: BinaryIO | None = Non
     return await open_platform(settings, storage, issuer=settings.base_url, workflows=workflows, alone=False)
 
 
-async def open_storage_on_aws(settings: Settings, *, log: BinaryIO | None = None) -> Storage:
+def open_storage_on_aws(settings: Settings, *, log: BinaryIO | None = None) -> Storage:
     """What remembers and carries, on AWS. Raises as `open_platform_on_aws`."""
     aws = settings.aws
     if aws is None:
@@ -76,10 +77,10 @@ async def open_storage_on_aws(settings: Settings, *, log: BinaryIO | None = None
         prefix=aws.secrets,
         kms_key=aws.key,
     )
-    kafka = await _kafka(aws.kafka, secrets)
-    bus = KafkaBus(kafka, clock, new_token=_token)
+    kafka = KafkaConfig(aws.kafka.bootstrap_servers, prefix=aws.kafka.prefix)
+    bus = KafkaBus(kafka, clock, new_token=_token, login=lambda: _kafka_login(aws.kafka, secrets))
     documents = MongoDocuments(
-        await _needed(secrets, DOCUMENTS_URI),
+        lambda: _documents_uri(secrets),
         COLLECTIONS,
         clock=clock,
         random=random.random,
@@ -122,35 +123,36 @@ async def open_storage_on_aws(settings: Settings, *, log: BinaryIO | None = None
     )
 
 
-async def _kafka(settings: KafkaSettings, secrets: Secrets) -> KafkaConfig:
-    login: ApiKey | ClientCredentials | None = None
-    if settings.login != "none":
-        name, secret = await _both(secrets, KAFKA_LOGIN)
-        login = ApiKey(name, secret)
-        if settings.login == "client_credentials":
-            login = ClientCredentials(
-                token_url=settings.token_url,
-                client_id=name,
-                client_secret=secret,
-                scope=settings.scope,
-                logical_cluster=settings.logical_cluster,
-                identity_pool=settings.identity_pool,
-            )
-    return KafkaConfig(settings.bootstrap_servers, login, prefix=settings.prefix)
+async def _kafka_login(settings: KafkaSettings, secrets: Secrets) -> Login | None:
+    if settings.login == "none":
+        return None
+    values = await secrets.get(KAFKA_LOGIN)
+    if len(values) != 2:
+        raise _missing(KAFKA_LOGIN)
+    name, secret = values
+    if settings.login == "api_key":
+        return ApiKey(name.reveal(), secret)
+    return ClientCredentials(
+        token_url=settings.token_url,
+        client_id=name.reveal(),
+        client_secret=secret,
+        scope=settings.scope,
+        logical_cluster=settings.logical_cluster,
+        identity_pool=settings.identity_pool,
+    )
 
 
-async def _needed(secrets: Secrets, name: str) -> Secret:
-    values = await secrets.get(name)
+async def _documents_uri(secrets: Secrets) -> Secret:
+    values = await secrets.get(DOCUMENTS_URI)
     if not values:
-        raise ValueError(f"the secret {name} is not there: docs/operations/deploy.md says what it holds")
+        raise _missing(DOCUMENTS_URI)
     return values[0]
 
 
-async def _both(secrets: Secrets, name: str) -> tuple[str, Secret]:
-    values = await secrets.get(name)
-    if len(values) != 2:
-        raise ValueError(f"the secret {name} has not two values: docs/operations/deploy.md says what it holds")
-    return values[0].reveal(), values[1]
+def _missing(name: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the secret {name} does not hold what it should: docs/operations/deploy.md says what that is"
+    )
 
 
 def _token() -> str:

@@ -85,6 +85,10 @@ def get_item(_: Account, client: Client) -> None:
     client("dynamodb").get_item(TableName="interlock", Key=KEY)
 
 
+def scan(_: Account, client: Client) -> None:
+    client("dynamodb").scan(TableName="interlock", Limit=1)
+
+
 def put_item(_: Account, client: Client) -> None:
     client("dynamodb").put_item(TableName="interlock", Item=KEY)
 
@@ -145,10 +149,11 @@ MAY = [
     ("deliver_webhook", send("webhooks-dead")),
     ("on_payment_event", secret("kafka/login")),
     ("step_raise_alarm", tell),
-    ("step_raise_alarm", secret("documents/uri")),
     ("step_keep_file", read("inbox/ten_1/a.csv")),
     ("step_keep_file", write("files/ten_1/hash")),
     ("step_archive_ledger", write("ledger/2026-11-21")),
+    ("step_verify_ledger", scan),
+    ("step_archive_ledger", scan),
 ]
 MAY_NOT = [
     ("authorizer", put_item),
@@ -156,6 +161,7 @@ MAY_NOT = [
     ("http_api", receive("webhooks")),
     ("http_api", new_secret),
     ("http_api", tell),
+    ("http_api", scan),
     ("sweep", send("webhooks")),
     ("sweep", secret("token_signing_keys")),
     ("deliver_webhook", receive("notifications")),
@@ -164,6 +170,9 @@ MAY_NOT = [
     ("relay_feed", put_item),
     ("step_raise_alarm", get_item),
     ("step_raise_alarm", secret("provider/stripe/api_key")),
+    ("step_raise_alarm", secret("documents/uri")),
+    ("sweep", secret("kafka/login")),
+    ("deliver_webhook", secret("documents/uri")),
     ("step_keep_file", read("ledger/2026-11-20")),
     ("step_keep_file", write("ledger/2026-11-20")),
     ("step_verify_ledger", put_item),

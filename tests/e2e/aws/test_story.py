@@ -7,6 +7,9 @@ import json
 import os
 import subprocess
 import sys
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 
 from interlock.bootstrap import Platform
 from interlock.core.kernel.bus import BusRecord, event_in
-from interlock.core.kernel.workflows import Status
+from interlock.core.kernel.workflows import Execution, Status
 from interlock.core.ledger.verification import verify
 from interlock.core.payments.verification import payment_check
 from interlock.core.webhooks.ports import QUEUE as WEBHOOKS
@@ -25,6 +28,14 @@ from tests.free_ports import free_ports
 
 pytestmark = [pytest.mark.aws, pytest.mark.xdist_group("aws story"), pytest.mark.timeout(900)]
 SALE = {"amount": 1999, "currency": "EUR", "payment_method": {"type": "card", "token": "tok_approve"}}
+
+
+async def ended(platform: Platform, execution: str, why: Callable[[], str]) -> Execution:
+    async def found() -> Execution | None:
+        execution_now = await platform.workflows.describe(execution)
+        return None if execution_now.status is Status.RUNNING else execution_now
+
+    return await until(found, why)
 
 
 async def test_a_payment_goes_through_everything(stage: Stage, platform: Platform, api: Api) -> None:
@@ -109,6 +120,29 @@ async def test_file_that_arrives_by_sftp_is_taken_in_by_its_workflow(stage: Stag
     executions = await until(lambda: stage.executions("file_intake", "SUCCEEDED"))
     ended = await platform.workflows.describe(f"file_intake/{executions[0]}")
     assert (ended.status, ended.input["key"]) == (Status.SUCCEEDED, f"inbox/{TENANT}/settlement.csv")
+
+
+async def test_ledger_is_proved_and_archived_by_its_workflow(stage: Stage, platform: Platform) -> None:
+    given = {"tenant": TENANT, "day": datetime.now(UTC).date().isoformat()}
+    name = await platform.workflows.start("nightly_ledger_verification", given, id=uuid.uuid4().hex)
+    done = await ended(platform, name, lambda: stage.logs("step_verify_ledger", "step_archive_ledger"))
+    assert (done.status, done.output["status"]) == (Status.SUCCEEDED, "sound"), done
+    files = await platform.storage.blobs.list(f"ledger/{TENANT}/")
+    assert any(one.endswith("report.json") for one in files), files
+
+
+async def test_payment_that_nobody_can_recover_reaches_people_with_its_name(stage: Stage, platform: Platform) -> None:
+    inbox = stage.deployment.subscribed(stage.deployed.alarms)
+    unknown = f"pay_{'0' * 26}"
+    name = await platform.workflows.start(
+        "recover_payment", {"tenant": TENANT, "payment": unknown}, id=uuid.uuid4().hex
+    )
+    done = await ended(platform, name, lambda: stage.logs("step_look_up_payment", "step_raise_alarm"))
+    assert done.output["status"] == "needs_attention", done
+    heard = await until(lambda: stage.deployment.received(inbox))
+    assert "workflow-needs-attention" in heard
+    assert unknown in heard
+    assert "https://docs.interlock.example/alarms/workflow-needs-attention.md" in heard
 
 
 async def test_webhook_that_died_is_brought_back_and_delivered(stage: Stage, platform: Platform, api: Api) -> None:

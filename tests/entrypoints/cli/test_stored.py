@@ -48,12 +48,12 @@ def test_first_signing_key_signs_at_once(on_aws):
     assert again.exit_code == 0, "the first is not about to sign: it does"
 
 
-def test_secret_that_nobody_filled_in_is_named_with_status_1(on_aws, monkeypatch):
+def test_setting_that_is_missing_is_named_with_status_1(on_aws, monkeypatch):
     async def refuses(settings, *, log):
-        raise ValueError("the secret documents/uri is not there: docs/operations/deploy.md says what it holds")
+        raise ValueError("aws.queues: the settings do not say where the queues are")
 
     monkeypatch.setattr(bootstrap_aws, "open_platform_on_aws", refuses)
     result = CliRunner().invoke(app, ["queue", "list"])
     assert result.exit_code == 1
-    assert "documents/uri" in result.stderr
+    assert "aws.queues" in result.stderr
     assert isinstance(result.exception, SystemExit)

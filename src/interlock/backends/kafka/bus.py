@@ -8,11 +8,13 @@ waits for the library.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
+from typing import NamedTuple
 
-from interlock.backends.kafka.config import KafkaConfig, member_name
+from interlock.backends.kafka.config import KafkaConfig, Login, member_name
 from interlock.backends.kafka.holdings import Holdings
 from interlock.backends.kafka.membership import Membership, Standing
 from interlock.backends.kafka.messages import encode
@@ -29,7 +31,10 @@ CLOSE_S = 10.0
 
 
 class KafkaBus:
-    """`new_token` gives something that no other process has ever had: it names this process's transactions."""
+    """`new_token` gives something that no other process has ever had: it names this process's transactions.
+
+    `login` is asked for once, before the first call, and stands in for the config's.
+    """
 
     def __init__(
         self,
@@ -39,13 +44,15 @@ class KafkaBus:
         new_token: Callable[[], str],
         member_lease_s: float = 30.0,
         schema: EventSchema | None = None,
+        login: Callable[[], Awaitable[Login | None]] | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
         self._lease_s = member_lease_s
         self._schema = schema
-        self._publisher = Publisher(config, new_token=new_token)
-        self._standings = Standings(config)
+        self._new_token = new_token
+        self._login = login
+        self._opened: _Opened | None = None
         self._known: set[str] = set()
         """Topics that were there when they were first published to."""
         self._subscriptions: list[KafkaSubscription] = []
@@ -58,37 +65,55 @@ class KafkaBus:
         # Whatever is wrong with a message shows here, before anything is published.
         encoded = [encode(one, source=self._config.source, schema=schema, prefix=prefix) for one in messages]
         if encoded:
+            cluster = await self._open()
             if name not in self._known:
                 # Asked once, because the library would look for a topic that is not there until its time is up.
-                await self._standings.partitions(name)
+                await cluster.standings.partitions(name)
                 self._known.add(name)
-            await self._publisher.publish(name, encoded)
+            await cluster.publisher.publish(name, encoded)
 
     async def subscribe(self, topic: str, *, group: str, member: str) -> KafkaSubscription:
         """As the port says. Returns when the topic is known to exist; the group takes its members in when it can."""
         name, consumers = self._config.topic_name(topic), self._config.group_name(topic, group)
         place = (name, consumers, member_name(member))
-        await self._standings.partitions(name)
+        cluster = await self._open()
+        await cluster.standings.partitions(name)
         framed = self._schema is not None and bool(self._schema.prefix)
-        subscription = KafkaSubscription(self._config, self._clock, place, lease_s=self._lease_s, framed=framed)
+        subscription = KafkaSubscription(cluster.config, self._clock, place, lease_s=self._lease_s, framed=framed)
         self._subscriptions = [one for one in self._subscriptions if not one.closed] + [subscription]
         return subscription
 
     async def lag(self, topic: str, *, group: str) -> int:
         """As the port says; of a backlog above `COUNTED_MAX` an upper bound, which counts the ends of transactions, too."""
-        return await self._standings.lag(self._config.topic_name(topic), self._config.group_name(topic, group))
+        cluster = await self._open()
+        return await cluster.standings.lag(self._config.topic_name(topic), self._config.group_name(topic, group))
 
     async def pending(self, topic: str, *, group: str, limit: int) -> Pending:
         """What `group` has not committed yet, in its order per partition, without taking any of it."""
         framed = self._schema is not None and bool(self._schema.prefix)
         names = self._config.topic_name(topic), self._config.group_name(topic, group)
-        return await self._standings.pending(*names, limit=limit, framed=framed)
+        cluster = await self._open()
+        return await cluster.standings.pending(*names, limit=limit, framed=framed)
 
     async def close(self) -> None:
         """Leave all groups and let what is being published finish."""
         await asyncio.gather(*(subscription.close() for subscription in self._subscriptions))
-        await self._publisher.close()
-        await self._standings.close()
+        if self._opened is not None:
+            await self._opened.publisher.close()
+            await self._opened.standings.close()
+
+    async def _open(self) -> _Opened:
+        if self._opened is None:
+            config = self._config if self._login is None else replace(self._config, login=await self._login())
+            if self._opened is None:  # nobody else did, meanwhile
+                self._opened = _Opened(config, Publisher(config, new_token=self._new_token), Standings(config))
+        return self._opened
+
+
+class _Opened(NamedTuple):
+    config: KafkaConfig
+    publisher: Publisher
+    standings: Standings
 
 
 class KafkaSubscription:

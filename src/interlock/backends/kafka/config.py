@@ -38,6 +38,9 @@ class ClientCredentials:
     """Confluent Cloud: pool-..."""
 
 
+Login = ApiKey | ClientCredentials
+
+
 @dataclass(frozen=True, slots=True)
 class TopicShape:
     """What a topic is made with."""
@@ -54,7 +57,7 @@ class TopicShape:
 class KafkaConfig:
     bootstrap_servers: str
     """host:port, several with commas."""
-    login: ApiKey | ClientCredentials | None = None
+    login: Login | None = None
     """None is for a broker on this machine: no TLS, no login."""
     prefix: str = "interlock."
     """Before the name of every topic, group and transaction: installations may share a cluster, and its access rules go by it."""

@@ -7,7 +7,7 @@ the `_id` that is there: either it is as new, or somebody has just written an ol
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,7 +43,7 @@ AT_ONCE = 500
 class MongoDocuments:
     def __init__(
         self,
-        uri: Secret,
+        uri: Secret | Callable[[], Awaitable[Secret]],
         collections: Sequence[Collection],
         *,
         clock: Clock,
@@ -53,7 +53,7 @@ class MongoDocuments:
     ) -> None:
         """`uri` is mongodb://..., with user and password; `ca_file` the authorities of the server's certificate.
 
-        `random` gives numbers in [0, 1). Connects to nothing until it is asked for something.
+        `random` gives numbers in [0, 1). Connects to nothing, and asks for no `uri`, until it is asked for something.
         """
         for collection in collections:
             check_names(collection)
@@ -69,7 +69,7 @@ class MongoDocuments:
             self._check_declared(collection, document.fields)
         for document in documents:
             check(document)
-        rows = self._rows(collection)
+        rows = await self._rows(collection)
         wanted = newest(documents)
         for start in range(0, len(wanted), AT_ONCE):
             batch = wanted[start : start + AT_ONCE]
@@ -77,7 +77,7 @@ class MongoDocuments:
             await self._calls.run(partial(replace_older, rows, batch))
 
     async def get(self, collection: str, document_id: str, *, tenant: str) -> Document | None:
-        rows, wanted = self._rows(collection), {"_id": row_id(tenant, document_id)}
+        rows, wanted = await self._rows(collection), {"_id": row_id(tenant, document_id)}
         row = await self._calls.run(lambda: rows.find_one(wanted, max_time_ms=ANSWER_MS))
         return None if row is None else document_of(row)
 
@@ -93,7 +93,7 @@ class MongoDocuments:
         limit: int = 100,
     ) -> list[Document]:
         self._check_declared(collection, where or {})
-        rows = self._rows(collection)
+        rows = await self._rows(collection)
         if limit < 1:  # which the protocol takes for "all"
             return []
         wanted = where_of(tenant=tenant, where=where or {}, id_from=id_from, after=after, before=before)
@@ -124,7 +124,7 @@ class MongoDocuments:
 
     async def _make_indexes(self, collection: str) -> bool:
         """One by one, as DocumentDB wants it. False: another process is at it."""
-        rows = self._rows(collection)
+        rows = await self._rows(collection)
         for index in indexes(self._fields[collection]):
             try:
                 await rows.create_indexes([index])
@@ -134,11 +134,12 @@ class MongoDocuments:
                 return False
         return True
 
-    def _rows(self, collection: str) -> Any:
+    async def _rows(self, collection: str) -> Any:
         if collection not in self._fields:
             raise KeyError(collection)
         if self._client is None:
-            self._client = open_client(self._uri, ca_file=self._ca_file)
+            uri = self._uri if isinstance(self._uri, Secret) else await self._uri()
+            self._client = self._client or open_client(uri, ca_file=self._ca_file)
         return self._client[self._database][collection]
 
     def _check_declared(self, collection: str, fields: Mapping[str, Scalar]) -> None:
