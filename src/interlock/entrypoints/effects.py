@@ -13,6 +13,7 @@ import msgspec
 
 from interlock.bootstrap import Platform
 from interlock.core.kernel.bus import BusMessage, BusRecord
+from interlock.core.kernel.documents import Documents
 from interlock.core.kernel.errors import InterlockError
 from interlock.core.kernel.events import Event, decode_event
 from interlock.core.kernel.telemetry import Telemetry
@@ -35,9 +36,7 @@ def effects(platform: Platform) -> Mapping[str, Effect]:
     reader = EventReader(storage.telemetry)
 
     async def project(records: list[BusRecord]) -> None:
-        events = reader.readable(records)
-        projections = (project_payments, project_journals, project_events)
-        await together([project(storage.documents, events) for project in projections])
+        await project_into(storage.documents, reader.readable(records))
 
     async def note(records: list[BusRecord]) -> None:
         for event in reader.readable(records):
@@ -61,6 +60,11 @@ def effects(platform: Platform) -> Mapping[str, Effect]:
         await consume_for_webhooks(webhooks, records, decode=reader.decode)
 
     return {"read_models": project, "ledger_balances": fold, "webhooks": tell, "log": note}
+
+
+async def project_into(documents: Documents, events: Sequence[Event]) -> None:
+    """Every read model of these events. Old ones change nothing: what is there as new or newer stays."""
+    await together([project(documents, events) for project in (project_payments, project_journals, project_events)])
 
 
 class EventReader:

@@ -63,7 +63,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
                         group=f"interlock.{how['group']}",
                     )
                     mappings.enter_context(mapping)
-                yield Stage(deployed, deployment, simulator, merchant, broker.bootstrap_servers, sftp_port)
+                yield Stage(deployed, deployment, simulator, merchant, broker.bootstrap_servers, sftp_port, mongo.uri)
         finally:
             simulator.stop()
 

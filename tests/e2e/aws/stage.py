@@ -11,12 +11,16 @@ from base64 import b64encode
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from pymongo import MongoClient
+
 from bench import provider
+from interlock.core.kernel.secrets import Secret
 from tests.e2e.aws.deployment import Deployed, Deployment
 from tests.e2e.aws.merchant import Merchant
 from tests.e2e.aws.sftp import send
 
 TENANT = "ten_story"
+DATABASE = "interlock"
 PATIENCE_S = 60.0
 
 
@@ -28,8 +32,14 @@ class Stage(NamedTuple):
     simulator: provider.Provider
     merchant: Merchant
     kafka: str
-
     sftp_port: int
+    documents: Secret
+
+    def forget_documents(self) -> None:
+        """Every row of every read model."""
+        with MongoClient(self.documents.reveal()) as client:
+            for name in client[DATABASE].list_collection_names():
+                client[DATABASE][name].delete_many({})
 
     def send_file(self, user: str, name: str, content: bytes) -> None:
         """By SFTP, as somebody outside does."""

@@ -179,7 +179,9 @@ async def test_event_nobody_can_read_fires_an_alarm_and_holds_nothing_up(
     assert "event-unreadable" in await until(lambda: stage.deployment.received(inbox))
 
 
-def test_release_and_restored_storage_are_checked_on_the_command_line(stage: Stage, tmp_path: Path) -> None:
+def test_release_and_restored_storage_are_checked_and_read_models_rebuilt_on_the_command_line(
+    stage: Stage, tmp_path: Path
+) -> None:
     environment = {
         **os.environ,
         **stage.deployed.environment,
@@ -200,6 +202,10 @@ def test_release_and_restored_storage_are_checked_on_the_command_line(stage: Sta
     assert (status, len(checks)) == (0, 6)
     assert asked("release", "check", "--pay", "simulator=tok_decline_stolen")[0] == 1
     assert asked("dr", "restore-check", "--payments-min", "3")[0] == 0
+    stage.forget_documents()
+    command = [sys.executable, "-m", "interlock.entrypoints.cli", "dr", "rebuild-read-models"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert "events are in the read models" in done.stdout
     status, checks = asked("dr", "restore-check", "--payments-min", "1000")
     assert (status, [one["ok"] for one in checks]) == (1, [True, False, True])
 

@@ -2,11 +2,13 @@
 
 import json
 import re
+import sqlite3
 from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
+from interlock.bootstrap import DATABASE_FILE
 from interlock.entrypoints.cli.main import app
 from tests.entrypoints.cli.processes import interlock, up
 
@@ -55,6 +57,21 @@ def test_help_lists_every_command():
         *("events", "webhooks", "queue", "ledger", "workflows", "clients", "keys", "secrets"),
     ):
         assert re.search(rf"^│ {word} ", shown, re.MULTILINE), word
+
+
+def test_read_models_that_were_lost_are_rebuilt_from_the_histories(run, paid, folder):
+    def listed() -> list[str]:
+        return [one["id"] for one in json.loads(run("payments", "list", "--json").out)]
+
+    assert paid["id"] in listed()
+    with sqlite3.connect(folder / DATABASE_FILE) as file:
+        file.execute("DELETE FROM documents_payments")
+    file.close()
+    assert listed() == []
+    rebuilt = run("dr", "rebuild-read-models")
+    assert re.fullmatch(r"\d+ events are in the read models\n", rebuilt.out)
+    assert paid["id"] in listed()
+    assert run("dr", "rebuild-read-models", "--after", "nowhere").status == 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`interlock release check` and `interlock dr restore-check`: what must be true before and after something big."""
+"""`interlock release check`, `dr restore-check` and `dr rebuild-read-models`: before and after something big."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from interlock.bootstrap import QUEUES, Platform
 from interlock.core.kernel.errors import InterlockError
+from interlock.core.kernel.feed import START
 from interlock.core.kernel.idempotency import Request, fingerprint, idempotency_key
 from interlock.core.kernel.queue import QueueDepth
 from interlock.core.kernel.store import ABSENT, Key, Put
@@ -20,11 +21,13 @@ from interlock.core.payments.handlers import cancel_payment, create_payment
 from interlock.core.payments.verification import payment_check
 from interlock.entrypoints.cli.options import Data, Json, err, out
 from interlock.entrypoints.cli.stored import with_stored
+from interlock.entrypoints.effects import project_into
 
 release = typer.Typer(no_args_is_help=True, help="Whether a release may go on.")
-recovery = typer.Typer(no_args_is_help=True, help="Whether a backup is worth something.")
+recovery = typer.Typer(no_args_is_help=True, help="Whether a backup is worth something, and what follows a disaster.")
 TENANT = "ten_release_check"
 PROBE = Key("platform/release", "probe")
+REBUILT_AT_ONCE = 500
 AMOUNT = 100
 """Minor units of the synthetic payment, which is authorised and cancelled: nobody pays."""
 
@@ -90,6 +93,32 @@ def check_restore(
         ]
 
     _show(with_stored(data, work), as_json=as_json)
+
+
+@recovery.command("rebuild-read-models")
+def rebuild_read_models(
+    after: Annotated[
+        str, typer.Option(help="Go on behind this position, which an earlier run that failed named.")
+    ] = START,
+    data: Data = None,
+) -> None:
+    """Fill lists and searches from the histories, which know every event. Safe to repeat, also while the platform runs.
+
+    Nothing else follows from an event that is read here: no webhook is sent, no balance moved.
+    """
+
+    async def work(platform: Platform) -> int:
+        storage, position, count = platform.storage, after, 0
+        try:
+            while records := await storage.histories.read(after=position, limit=REBUILT_AT_ONCE):
+                await project_into(storage.documents, [record.event for record in records])
+                position, count = records[-1].position, count + len(records)
+        except InterlockError:
+            err.print(f"{count} events were read; go on with --after '{position}'", markup=False)
+            raise
+        return count
+
+    out.print(f"{with_stored(data, work)} events are in the read models")
 
 
 async def _tried(what: str, work: Awaitable[bool], advice: str) -> Check:
