@@ -44,6 +44,7 @@ from interlock.core.kernel.ids import Ids
 from interlock.core.kernel.queue import EndsLeases, Queue, QueueSpec, TakesRecords
 from interlock.core.kernel.secrets import Secret, Secrets
 from interlock.core.kernel.store import DropsExpired, Store
+from interlock.core.kernel.vault import Vault
 from interlock.core.kernel.workflows import RunsSteps, Workflows
 from interlock.core.ledger import projection as ledger_projection
 from interlock.core.notifications.handlers import Notifications
@@ -56,6 +57,7 @@ from interlock.core.routing.handlers import Rules
 from interlock.core.webhooks import events as webhook_events
 from interlock.core.webhooks.ports import QUEUE_SPEC as WEBHOOKS_QUEUE_SPEC
 from interlock.core.webhooks.ports import Webhooks, WebhookSender
+from interlock.core.webhooks.sealing import Safe
 from interlock.core.webhooks.subscriptions import Subscriptions
 from interlock.core.webhooks.traffic import Traffic
 from interlock.providers.engine import ProviderConfig, ProviderEngine
@@ -109,6 +111,8 @@ class Storage(NamedTuple):
     """The bus, if it can point at events."""
     reminders: Reminders | None = None
     """Of what the store has parked, where it parks anything."""
+    vault: Vault | None = None
+    """Where there is none, signing secrets stand in the store in the clear."""
     alarms: Alarms | None = None
     """Where people are told by more than log lines and metrics."""
     sharing: SharesEvents | None = None
@@ -311,6 +315,7 @@ def _webhooks(settings: Settings, storage: Storage, sender: WebhookSender, *, al
         random_bytes=randomness.token_bytes,
         subscriptions=Subscriptions(storage.store),
         traffic=Traffic(),
+        safe=Safe(storage.vault),
         timeout_s=settings.webhook_timeout_s,
         allow_loopback=settings.webhook_allow_loopback,
         together=_together,

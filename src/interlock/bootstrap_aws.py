@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from interlock.backends.aws.alarms import NO_TOPIC, SnsAlarms
@@ -23,6 +24,7 @@ from interlock.backends.aws.schedules import OneTimeSchedules
 from interlock.backends.aws.secrets import AwsSecrets
 from interlock.backends.aws.step_functions import StepFunctionsWorkflows
 from interlock.backends.aws.store import DynamoStore
+from interlock.backends.aws.vault import NO_KEY, KmsVaultKey
 from interlock.backends.kafka.bus import KafkaBus
 from interlock.backends.kafka.config import ApiKey, ClientCredentials, KafkaConfig, Login
 from interlock.backends.local.clock import SystemClock
@@ -30,7 +32,7 @@ from interlock.backends.local.ids import SystemIds
 from interlock.backends.mongo.documents import MongoDocuments
 from interlock.backends.telemetry import PlatformTelemetry
 from interlock.bootstrap import COLLECTIONS, QUEUES, Platform, Storage, open_platform
-from interlock.config import KafkaSettings, Settings
+from interlock.config import AwsSettings, KafkaSettings, Settings
 from interlock.core.kernel.errors import StoreUnavailable
 from interlock.core.kernel.secrets import Secret, Secrets
 
@@ -91,15 +93,7 @@ def open_storage_on_aws(settings: Settings, *, log: BinaryIO | None = None) -> S
     store = DynamoStore(
         calls("dynamodb", "DynamoDB"), aws.table, new_token=_token, parking=Parking(clock.now) if aws.park else None
     )
-    schedules = OneTimeSchedules(
-        calls("scheduler", "EventBridge Scheduler", missing={}),
-        group=aws.schedules,
-        target_arn=aws.schedules_target,
-        role_arn=aws.schedules_role,
-        clock=clock,
-        new_token=_token,
-    )
-    return Storage(
+    storage = Storage(
         clock=clock,
         ids=ids,
         telemetry=telemetry,
@@ -112,15 +106,35 @@ def open_storage_on_aws(settings: Settings, *, log: BinaryIO | None = None) -> S
         documents=documents,
         blobs=S3Blobs(calls("s3", "S3"), aws.bucket, new_token=_token),
         secrets=secrets,
-        reminders=Reminders(schedules, store) if aws.schedules else None,
-        alarms=SnsAlarms(calls("sns", "SNS", missing=NO_TOPIC), aws.alarms, runbooks=aws.runbooks, clock=clock)
-        if aws.alarms
-        else None,
-        sharing=EventBridge(calls("events", "EventBridge", missing=NO_BUS), aws.event_bus, source=kafka.source)
-        if aws.event_bus
-        else None,
         records=queue,
     )
+    return _with_options(storage, store, aws, calls, source=kafka.source)
+
+
+def _with_options(
+    storage: Storage, store: DynamoStore, aws: AwsSettings, calls: Callable[..., Calls], *, source: str
+) -> Storage:
+    """What an installation may leave out."""
+    if aws.schedules:
+        schedules = OneTimeSchedules(
+            calls("scheduler", "EventBridge Scheduler", missing={}),
+            group=aws.schedules,
+            target_arn=aws.schedules_target,
+            role_arn=aws.schedules_role,
+            clock=storage.clock,
+            new_token=_token,
+        )
+        storage = storage._replace(reminders=Reminders(schedules, store))
+    if aws.vault_key:
+        storage = storage._replace(vault=KmsVaultKey(calls("kms", "KMS", missing=NO_KEY), aws.vault_key))
+    if aws.alarms:
+        topic = calls("sns", "SNS", missing=NO_TOPIC)
+        alarms = SnsAlarms(topic, aws.alarms, runbooks=aws.runbooks, clock=storage.clock)
+        storage = storage._replace(alarms=alarms)
+    if aws.event_bus:
+        bus = calls("events", "EventBridge", missing=NO_BUS)
+        storage = storage._replace(sharing=EventBridge(bus, aws.event_bus, source=source))
+    return storage
 
 
 async def _kafka_login(settings: KafkaSettings, secrets: Secrets) -> Login | None:

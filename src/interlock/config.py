@@ -84,6 +84,8 @@ class AwsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Before the name of every secret."""
     key: str = ""
     """KMS key of new secrets. Empty: AWS's own."""
+    vault_key: str = ""
+    """ARN of the KMS key under which webhooks' signing secrets are sealed. Empty: they stand in the table in the clear."""
     documents: str = "interlock"
     """Database at DocumentDB. How to reach it is a secret: `documents/uri`."""
     documents_ca: str = ""

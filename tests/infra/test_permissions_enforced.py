@@ -42,11 +42,16 @@ class Account:
         for name in ("provider/stripe/api_key", "token_signing_keys", "kafka/login", "documents/uri"):
             root("secretsmanager").create_secret(Name=f"{SECRETS}{name}", SecretString="[]")
         root("sns").create_topic(Name=f"{PREFIX}alarms")
+        self.vault_key: str = root("kms").create_key()["KeyMetadata"]["Arn"]
         self._policies = rendered(
             scratch,
             {path.parent.name: yaml.safe_load(path.read_text()) for path in ROOT.glob("src/lambdas/*/function.yaml")},
             places=Roles(None, account=ACCOUNT, region=REGION, prefix=PREFIX).places(
-                table=table["TableArn"], stream=table["LatestStreamArn"], bucket=BUCKET, secrets=SECRETS
+                table=table["TableArn"],
+                stream=table["LatestStreamArn"],
+                bucket=BUCKET,
+                secrets=SECRETS,
+                vault_key=self.vault_key,
             ),
             region=REGION,
         )
@@ -83,6 +88,10 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
 def get_item(_: Account, client: Client) -> None:
     client("dynamodb").get_item(TableName="interlock", Key=KEY)
+
+
+def seal(account: Account, client: Client) -> None:
+    client("kms").generate_data_key(KeyId=account.vault_key, KeySpec="AES_256")
 
 
 def scan(_: Account, client: Client) -> None:
@@ -153,6 +162,8 @@ MAY = [
     ("step_keep_file", write("files/ten_1/hash")),
     ("step_archive_ledger", write("ledger/2026-11-21")),
     ("step_verify_ledger", scan),
+    ("deliver_webhook", seal),
+    ("http_api", seal),
     ("step_archive_ledger", scan),
 ]
 MAY_NOT = [
@@ -162,6 +173,8 @@ MAY_NOT = [
     ("http_api", new_secret),
     ("http_api", tell),
     ("http_api", scan),
+    ("on_payment_event", seal),
+    ("http_notifications", seal),
     ("sweep", send("webhooks")),
     ("sweep", secret("token_signing_keys")),
     ("deliver_webhook", receive("notifications")),

@@ -19,6 +19,7 @@ from interlock.core.kernel.events import Event, encode_event
 from interlock.core.kernel.idempotency import Request
 from interlock.core.kernel.queue import QueueMessage
 from interlock.core.kernel.store import Key, Put
+from interlock.core.kernel.vault import Vault
 from interlock.core.webhooks.commands import CreateEndpoint
 from interlock.core.webhooks.delivering import consume, deliver
 from interlock.core.webhooks.events import COLLECTIONS
@@ -26,6 +27,7 @@ from interlock.core.webhooks.handlers import create_endpoint
 from interlock.core.webhooks.listing import Wanted, find_deliveries
 from interlock.core.webhooks.model import Delivery, Endpoint
 from interlock.core.webhooks.ports import QUEUE, QUEUE_SPEC, Failure, SendResult, Webhooks
+from interlock.core.webhooks.sealing import Safe
 from interlock.core.webhooks.subscriptions import Subscriptions
 from interlock.core.webhooks.traffic import Traffic
 from tests.clocks import ManualClock
@@ -129,6 +131,7 @@ class World:
         self.telemetry = Telemetry()
         self.allow_loopback = allow_loopback
         self.alone = False
+        self.vault: Vault | None = None
         self.kill_at: int | None = None
         self.steps = 0
         self.w = self.new_process()
@@ -149,6 +152,7 @@ class World:
             traffic=Traffic(),
             allow_loopback=self.allow_loopback,
             alone=self.alone,
+            safe=Safe(self.vault),
         )
         return self.w
 

@@ -82,6 +82,7 @@ class Deployment:
         alarms = sns.create_topic(Name=f"{PREFIX}alarms")["TopicArn"]
         policy = policy_for_service("cloudwatch", "sns:Publish", alarms, account=ACCOUNT)
         sns.set_topic_attributes(TopicArn=alarms, AttributeName="Policy", AttributeValue=policy)
+        vault_key = self.client("kms").create_key()["KeyMetadata"]["Arn"]
         self.client("events").create_event_bus(Name=EVENT_BUS)
         self.client("scheduler").create_schedule_group(Name=SCHEDULES)
         for name, value in {DOCUMENTS_URI: documents.reveal(), **credentials}.items():
@@ -101,6 +102,7 @@ class Deployment:
             "bucket": BUCKET,
             "secrets": SECRETS,
             "state_machines": arns,
+            "vault_key": vault_key,
             "alarms": alarms,
             "runbooks": "https://docs.interlock.example/alarms",
             "event_bus": EVENT_BUS,
@@ -110,7 +112,7 @@ class Deployment:
             "park": True,
             "endpoint": self._endpoint,
         }
-        self._roles(table, machines)
+        self._roles(table, machines, vault_key)
         environment = {
             "INTERLOCK_AWS": json.dumps(aws),
             "INTERLOCK_PROVIDERS": json.dumps(providers),
@@ -260,7 +262,7 @@ class Deployment:
             ]
         return found
 
-    def _roles(self, table: Mapping[str, Any], machines: Mapping[str, str]) -> None:
+    def _roles(self, table: Mapping[str, Any], machines: Mapping[str, str], vault_key: str) -> None:
         roles = Roles(self.client("iam"), account=ACCOUNT, region=REGION, prefix=PREFIX)
         roles.for_functions(
             self._scratch,
@@ -269,6 +271,7 @@ class Deployment:
             stream=table["LatestStreamArn"],
             bucket=BUCKET,
             secrets=SECRETS,
+            vault_key=vault_key,
         )
         assert roles.for_callers(self._packages.functions, list(machines), bucket=BUCKET) == ROLE
 

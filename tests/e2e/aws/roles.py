@@ -26,10 +26,18 @@ class Roles:
         return f"arn:aws:iam::{self._account}:role/{self._prefix}{name}"
 
     def for_functions(
-        self, scratch: Path, functions: Mapping[str, Any], *, table: str, stream: str, bucket: str, secrets: str
+        self,
+        scratch: Path,
+        functions: Mapping[str, Any],
+        *,
+        table: str,
+        stream: str,
+        bucket: str,
+        secrets: str,
+        vault_key: str,
     ) -> None:
         """`functions`: name -> its function.yaml. `table` and `stream` are ARNs, `bucket` a name, `secrets` a prefix."""
-        places = self.places(table=table, stream=stream, bucket=bucket, secrets=secrets)
+        places = self.places(table=table, stream=stream, bucket=bucket, secrets=secrets, vault_key=vault_key)
         policies = rendered(scratch, functions, places=places, region=self._region)
         for name, statements in policies.items():
             self._make(name, ["lambda"], statements)
@@ -52,7 +60,7 @@ class Roles:
         )
         return self.arn(name)
 
-    def places(self, *, table: str, stream: str, bucket: str, secrets: str) -> dict[str, str]:
+    def places(self, *, table: str, stream: str, bucket: str, secrets: str, vault_key: str) -> dict[str, str]:
         """As modules/permissions wants them: ARNs of what there is."""
 
         def arn(service: str, rest: str) -> str:
@@ -68,7 +76,7 @@ class Roles:
             "bucket": f"arn:aws:s3:::{bucket}",
             "secrets": arn("secretsmanager", f"secret:{secrets}"),
             "key": arn("kms", "key/platform"),
-            "vault_key": arn("kms", "key/vault"),
+            "vault_key": vault_key,
             "schedules": arn("scheduler", f"schedule/{secrets.rstrip('/')}/*"),
             "schedule_role": self.arn("callers"),
             "event_bus": arn("events", "event-bus/interlock"),

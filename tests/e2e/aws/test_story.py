@@ -22,6 +22,7 @@ from interlock.core.ledger.verification import verify
 from interlock.core.payments.verification import payment_check
 from interlock.core.webhooks.ports import QUEUE as WEBHOOKS
 from interlock.core.webhooks.ports import QUEUE_SPEC
+from interlock.core.webhooks.records import endpoints_partition
 from interlock.entrypoints.worker import EVENTS_TOPIC
 from tests.e2e.aws.stage import TENANT, Api, Stage, answers, until
 from tests.free_ports import free_ports
@@ -65,6 +66,9 @@ async def test_a_payment_goes_through_everything(stage: Stage, platform: Platfor
     await until(published)
     await subscription.close()
     told = ["payment.created", "payment.succeeded"]
+    # whose endpoint's signing secret stands in the table only sealed
+    kept = await platform.storage.store.query(endpoints_partition(TENANT))
+    assert [b"whsec_" in one.value for one in kept.items] == [False]
     await until(
         lambda: [kind for kind, of in stage.merchant.heard if of == payment["id"]] == told,
         lambda: f"{stage.merchant.heard} {stage.logs('on_payment_event', 'deliver_webhook')[-2500:]}",

@@ -53,6 +53,7 @@ locals {
     bucket           = module.files.name
     secrets          = "${local.data}/"
     key              = module.secrets.key_arn
+    vault_key        = module.secrets.vault_key_arn
     documents        = "interlock"
     documents_ca     = "/opt/python/documents-ca.pem"
     state_machines   = { for name, _ in local.workflows : name => "${local.machine_arn}${name}" }

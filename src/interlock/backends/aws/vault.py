@@ -1,4 +1,4 @@
-"""Small secrets kept elsewhere, sealed under a key that never leaves KMS.
+"""The Vault on KMS, which the vault's key never leaves.
 
 Each is encrypted here (AES-256-GCM) with a key of its own, which KMS made and stands beside it encrypted under the vault's. Both
 are bound to a context: what was sealed for one place opens in no other.
@@ -34,7 +34,7 @@ class KmsVaultKey:
         return f"KmsVaultKey({self._key_id!r})"
 
     async def seal(self, plaintext: bytes, *, context: Mapping[str, str]) -> bytes:
-        """`context` says what this is and whose; it is not secret, and stands in CloudTrail. Raises Invalid, StoreUnavailable."""
+        """As the port says; the context stands in CloudTrail."""
         _check_context(context)
         if len(plaintext) > PLAINTEXT_BYTES_MAX:
             raise Invalid(f"a vault takes {PLAINTEXT_BYTES_MAX} bytes")
@@ -49,7 +49,6 @@ class KmsVaultKey:
         return head + nonce + AESGCM(bytes(made["Plaintext"])).encrypt(nonce, plaintext, head + _canonical(context))
 
     async def open(self, sealed: bytes, *, context: Mapping[str, str]) -> bytes:
-        """Raises Invalid for what was not sealed under this key and context, or was changed since; StoreUnavailable."""
         _check_context(context)
         start = len(_FORMAT) + _LENGTH_BYTES
         wrapped_end = start + int.from_bytes(sealed[len(_FORMAT) : start], "big")

@@ -19,6 +19,7 @@ from interlock.core.kernel.clock import SECOND, Millis
 from interlock.core.kernel.errors import WriteConflict
 from interlock.core.kernel.events import Event
 from interlock.core.kernel.queue import DELAY_MAX_S, QueueMessage
+from interlock.core.kernel.secrets import Secret
 from interlock.core.kernel.store import ABSENT, WRITES_MAX
 from interlock.core.webhooks.events import DELIVERABLE
 from interlock.core.webhooks.handlers import HeldEndpoint, disable_gone
@@ -176,6 +177,8 @@ async def _advance(w: Webhooks, head: Head, postponed: int) -> bool:
     if event is None or event.id != delivery.event:
         w.telemetry.error("webhook.event_missing", delivery_id=delivery.id, event_id=delivery.event)
         return await _finish(w, head, Trigger.EXHAUSTED, "event_missing")
+    place = {"tenant": delivery.tenant, "endpoint": delivery.endpoint}
+    secrets = [await w.safe.take_out(stored, **place) for stored in held.endpoint.current_secrets(now)]
     if not w.traffic.enter(delivery.endpoint):
         await _send_later(w, turn_of(delivery, postponed=postponed + 1), postpone_s(postponed, random=w.random()))
         return False
@@ -184,7 +187,7 @@ async def _advance(w: Webhooks, head: Head, postponed: int) -> bool:
         leased = await _lease(w, head, now)
         if leased is None:
             return True
-        result = await _attempt(w, held, leased.delivery, event)
+        result = await _attempt(w, held, leased.delivery, event, secrets)
         succeeded = _is_success(result)
     finally:
         w.traffic.leave(delivery.endpoint, succeeded=succeeded)
@@ -202,10 +205,12 @@ async def _lease(w: Webhooks, head: Head, now: Millis) -> Head | None:
     return Head(leased, head.item_version + 1)
 
 
-async def _attempt(w: Webhooks, held: HeldEndpoint, delivery: Delivery, event: Event) -> SendResult:
+async def _attempt(
+    w: Webhooks, held: HeldEndpoint, delivery: Delivery, event: Event, secrets: Sequence[Secret]
+) -> SendResult:
     body = event_body(event)
     now = w.clock.now()
-    headers = signed_headers(held.endpoint.current_secrets(now), message_id=event.id, at=now, body=body)
+    headers = signed_headers(secrets, message_id=event.id, at=now, body=body)
     with w.telemetry.span(
         "webhook.attempt", parent=event.trace, event_id=event.id, endpoint_id=delivery.endpoint
     ) as span:

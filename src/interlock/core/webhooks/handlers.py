@@ -60,16 +60,17 @@ async def create_endpoint(w: Webhooks, command: CreateEndpoint, request: Request
     if len(standing.items) >= ENDPOINTS_MAX:
         raise Conflict(f"there are {ENDPOINTS_MAX} endpoints already", code="too_many_endpoints")
     now = w.clock.now()
-    secret = new_secret(w.random_bytes)
+    secret, endpoint_id = new_secret(w.random_bytes), w.ids.new(ids.WEBHOOK_ENDPOINT)
+    stored = await w.safe.put_in(secret, tenant=request.tenant, endpoint=endpoint_id)
     endpoint = Endpoint(
-        id=w.ids.new(ids.WEBHOOK_ENDPOINT),
+        id=endpoint_id,
         tenant=request.tenant,
         url=command.url,
         events=_ordered(command.events),
         description=command.description,
         enabled=True,
         disabled_reason=None,
-        secrets=(SigningSecret(secret),),
+        secrets=(SigningSecret(stored),),
         version=1,
         created_at=now,
         updated_at=now,
@@ -93,9 +94,12 @@ async def update_endpoint(
         events=None if command.events is msgspec.UNSET else command.events,
     )
     secret = new_secret(w.random_bytes) if command.rotate_secret else None
+    stored = None
+    if secret is not None:
+        stored = await w.safe.put_in(secret, tenant=request.tenant, endpoint=endpoint_id)
     for _ in range(CONFLICTS_MAX):
         held = await load_endpoint(w, request.tenant, endpoint_id)
-        changed = _changed(held.endpoint, command, secret, w.clock.now())
+        changed = _changed(held.endpoint, command, stored, w.clock.now())
         if changed is held.endpoint:
             return changed, None
         facts = Facts("api", *_who(request), changed=_names(command))
@@ -242,8 +246,8 @@ async def _commit(w: Webhooks, endpoint: Endpoint, write: Write, verb: str, fact
     await w.store.commit([write, bump, record], [event, recorded])
 
 
-def _changed(endpoint: Endpoint, command: UpdateEndpoint, secret: Secret | None, now: Millis) -> Endpoint:
-    """`endpoint` itself if the command changes nothing."""
+def _changed(endpoint: Endpoint, command: UpdateEndpoint, stored: Secret | None, now: Millis) -> Endpoint:
+    """`endpoint` itself if the command changes nothing. `stored` is a new secret."""
     changed = endpoint
     if command.url is not msgspec.UNSET:
         changed = replace(changed, url=command.url)
@@ -254,9 +258,9 @@ def _changed(endpoint: Endpoint, command: UpdateEndpoint, secret: Secret | None,
     if command.enabled is not msgspec.UNSET and command.enabled != endpoint.enabled:
         reason = None if command.enabled else "by_merchant"
         changed = replace(changed, enabled=command.enabled, disabled_reason=reason, failing_since=None)
-    if secret is not None:
+    if stored is not None:
         previous = replace(endpoint.secrets[0], valid_until=now + ROTATION_GRACE)
-        changed = replace(changed, secrets=(SigningSecret(secret), previous))
+        changed = replace(changed, secrets=(SigningSecret(stored), previous))
     if changed == endpoint:
         return endpoint
     return replace(changed, version=endpoint.version + 1, updated_at=now)

@@ -32,7 +32,7 @@ _HASH_CHARACTERS = ids.ID_LENGTH - _TIME_CHARACTERS
 
 class SigningSecret(msgspec.Struct, frozen=True):
     value: Secret
-    """whsec_..."""
+    """As it is stored: whsec_..., or that sealed (`sealing.py`)."""
     valid_until: Millis | None = None
     """None for the current one; a replaced one signs along until then."""
 
@@ -56,7 +56,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     """Since when attempts fail, with none between that succeeded."""
 
     def current_secrets(self, now: Millis) -> list[Secret]:
-        """Those that sign at `now`, newest first."""
+        """Those that sign at `now`, newest first, as they are stored."""
         return [secret.value for secret in self.secrets if secret.valid_until is None or now < secret.valid_until]
 
 

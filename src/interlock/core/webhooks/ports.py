@@ -12,6 +12,7 @@ from interlock.core.kernel.ids import Ids
 from interlock.core.kernel.queue import Queue, QueueSpec
 from interlock.core.kernel.store import Store
 from interlock.core.kernel.telemetry import Telemetry
+from interlock.core.webhooks.sealing import Safe
 from interlock.core.webhooks.subscriptions import Subscriptions
 from interlock.core.webhooks.traffic import Traffic
 
@@ -58,6 +59,10 @@ async def one_by_one(work: Sequence[Awaitable[Any]]) -> None:
         await piece
 
 
+NO_VAULT = Safe()
+"""It remembers nothing."""
+
+
 class Webhooks(NamedTuple):
     """The means of every handler here."""
 
@@ -75,6 +80,7 @@ class Webhooks(NamedTuple):
     """Unguessable: signing secrets."""
     subscriptions: Subscriptions
     traffic: Traffic
+    safe: Safe = NO_VAULT
     timeout_s: float = 15.0
     """How long an endpoint may take."""
     allow_loopback: bool = False

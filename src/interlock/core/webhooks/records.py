@@ -1,6 +1,6 @@
 """How endpoints and deliveries stand in the store: keys, index entries, and the one place where signing secrets are unwrapped.
 
-Encryption at rest attaches to `_reveal` and `_wrap`: nothing else turns a secret into stored bytes or back.
+What `_reveal` and `_wrap` turn into stored bytes and back is a secret as `sealing.py` has it stored.
 """
 
 from __future__ import annotations
