@@ -260,8 +260,7 @@ MUTANTS = (
     Mutant(
         "a webhook is sent with the timestamp of its first attempt",
         "core/webhooks/delivering.py",
-        "    headers = signed_headers(held.endpoint.current_secrets(now), message_id=event.id, at=now, body=body)",
-        "    secrets = held.endpoint.current_secrets(now)\n"
+        "    headers = signed_headers(secrets, message_id=event.id, at=now, body=body)",
         "    headers = signed_headers(secrets, message_id=event.id, at=delivery.created_at, body=body)",
     ),
     Mutant(
