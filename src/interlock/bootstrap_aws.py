@@ -72,17 +72,20 @@ def open_storage_on_aws(settings: Settings, *, log: BinaryIO | None = None) -> S
     def calls(service: str, what: str, **more: Any) -> Calls:
         return Calls(clients.of(service), clock=clock, random=random.random, what=what, **more)
 
-    secrets = AwsSecrets(
-        calls("secretsmanager", "Secrets Manager", missing={}),
-        clock=clock,
-        new_token=_token,
-        prefix=aws.secrets,
-        kms_key=aws.key,
+    secrets, logins = (
+        AwsSecrets(
+            calls("secretsmanager", "Secrets Manager", missing={}),
+            clock=clock,
+            new_token=_token,
+            prefix=prefix,
+            kms_key=aws.key,
+        )
+        for prefix in (aws.secrets, aws.logins or aws.secrets)
     )
     kafka = KafkaConfig(aws.kafka.bootstrap_servers, prefix=aws.kafka.prefix)
-    bus = KafkaBus(kafka, clock, new_token=_token, login=lambda: _kafka_login(aws.kafka, secrets))
+    bus = KafkaBus(kafka, clock, new_token=_token, login=lambda: _kafka_login(aws.kafka, logins))
     documents = MongoDocuments(
-        lambda: _documents_uri(secrets),
+        lambda: _documents_uri(logins),
         COLLECTIONS,
         clock=clock,
         random=random.random,
@@ -128,6 +131,8 @@ def _with_options(
     if aws.vault_key:
         storage = storage._replace(vault=KmsVaultKey(calls("kms", "KMS", missing=NO_KEY), aws.vault_key))
     if aws.alarms:
+        if not aws.runbooks.startswith("https://"):
+            raise ValueError("aws.runbooks: alarms name a page each, at an address that begins with https://")
         topic = calls("sns", "SNS", missing=NO_TOPIC)
         alarms = SnsAlarms(topic, aws.alarms, runbooks=aws.runbooks, clock=storage.clock)
         storage = storage._replace(alarms=alarms)

@@ -82,6 +82,8 @@ class AwsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bucket: str = ""
     secrets: str = "interlock/"
     """Before the name of every secret."""
+    logins: str = ""
+    """Before the names of the logins at Kafka and DocumentDB, which each region has of its own. Empty: as `secrets`."""
     key: str = ""
     """KMS key of new secrets. Empty: AWS's own."""
     vault_key: str = ""

@@ -44,6 +44,12 @@ async def test_platform_opens_though_nothing_of_aws_answers(monkeypatch: pytest.
     await platform.close()
 
 
+async def test_alarms_without_the_address_of_their_pages_are_refused():
+    settings = json.dumps(AWS | {"alarms": "arn:aws:sns:eu-central-1:1:alarms"})
+    with pytest.raises(ValueError, match=r"aws\.runbooks"):
+        await open_platform_on_aws(Settings.load(file=None, environment={"INTERLOCK_AWS": settings}))
+
+
 async def test_login_of_kafka_is_asked_for_at_the_first_call_and_again_when_there_was_none():
     asked = Asked()
     bus = KafkaBus(KafkaConfig(NOBODY), SystemClock(), new_token=lambda: "t", login=asked)

@@ -37,6 +37,7 @@ PREFIX = "interlock-"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}callers"
 """Of whatever calls functions; each function has one of its own (`roles.py`)."""
 SECRETS = "interlock/"
+LOGINS = "interlock-here/"
 EVENT_BUS = "interlock"
 
 
@@ -85,8 +86,9 @@ class Deployment:
         vault_key = self.client("kms").create_key()["KeyMetadata"]["Arn"]
         self.client("events").create_event_bus(Name=EVENT_BUS)
         self.client("scheduler").create_schedule_group(Name=SCHEDULES)
-        for name, value in {DOCUMENTS_URI: documents.reveal(), **credentials}.items():
-            self.client("secretsmanager").create_secret(Name=f"{SECRETS}{name}", SecretString=json.dumps([value]))
+        named = {f"{SECRETS}{name}": value for name, value in credentials.items()}
+        for name, value in {f"{LOGINS}{DOCUMENTS_URI}": documents.reveal(), **named}.items():
+            self.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps([value]))
         machines = {
             path.name.removesuffix(".asl.json"): path.read_text() for path in (ROOT / "workflows").glob("*.asl.json")
         }
@@ -101,6 +103,7 @@ class Deployment:
             "queues": f"{self._endpoint}/{ACCOUNT}/{PREFIX}",
             "bucket": BUCKET,
             "secrets": SECRETS,
+            "logins": LOGINS,
             "state_machines": arns,
             "vault_key": vault_key,
             "alarms": alarms,
@@ -271,6 +274,7 @@ class Deployment:
             stream=table["LatestStreamArn"],
             bucket=BUCKET,
             secrets=SECRETS,
+            logins=LOGINS,
             vault_key=vault_key,
         )
         assert roles.for_callers(self._packages.functions, list(machines), bucket=BUCKET) == ROLE

@@ -34,10 +34,13 @@ class Roles:
         stream: str,
         bucket: str,
         secrets: str,
+        logins: str,
         vault_key: str,
     ) -> None:
-        """`functions`: name -> its function.yaml. `table` and `stream` are ARNs, `bucket` a name, `secrets` a prefix."""
-        places = self.places(table=table, stream=stream, bucket=bucket, secrets=secrets, vault_key=vault_key)
+        """`functions`: name -> its function.yaml. `table` and `stream` are ARNs, `bucket` a name, `secrets` and `logins` prefixes."""
+        places = self.places(
+            table=table, stream=stream, bucket=bucket, secrets=secrets, vault_key=vault_key, logins=logins
+        )
         policies = rendered(scratch, functions, places=places, region=self._region)
         for name, statements in policies.items():
             self._make(name, ["lambda"], statements)
@@ -60,7 +63,9 @@ class Roles:
         )
         return self.arn(name)
 
-    def places(self, *, table: str, stream: str, bucket: str, secrets: str, vault_key: str) -> dict[str, str]:
+    def places(
+        self, *, table: str, stream: str, bucket: str, secrets: str, vault_key: str, logins: str = ""
+    ) -> dict[str, str]:
         """As modules/permissions wants them: ARNs of what there is."""
 
         def arn(service: str, rest: str) -> str:
@@ -75,6 +80,7 @@ class Roles:
             "blobs": f"arn:aws:s3:::{bucket}/",
             "bucket": f"arn:aws:s3:::{bucket}",
             "secrets": arn("secretsmanager", f"secret:{secrets}"),
+            "logins": arn("secretsmanager", f"secret:{logins or secrets}"),
             "key": arn("kms", "key/platform"),
             "vault_key": vault_key,
             "schedules": arn("scheduler", f"schedule/{secrets.rstrip('/')}/*"),

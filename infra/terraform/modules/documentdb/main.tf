@@ -11,6 +11,13 @@ variable "network" {
   type = object({ vpc = string, subnets = list(string), security_group = string })
 }
 
+# Where it answers, with user and password: of this region's servers, whose ever the table is.
+resource "aws_secretsmanager_secret" "uri" {
+  name                    = "${var.name}/documents/uri"
+  kms_key_id              = var.key_arn
+  recovery_window_in_days = 30
+}
+
 resource "aws_docdb_subnet_group" "this" {
   name       = var.name
   subnet_ids = var.network.subnets

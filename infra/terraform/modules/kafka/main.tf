@@ -5,16 +5,6 @@ variable "prefix" { type = string }
 variable "bootstrap_servers" { type = string }
 variable "key_arn" { type = string }
 
-variable "key_arns" {
-  description = "Region -> ARN of the key there, for copies of the login."
-  type        = map(string)
-}
-
-variable "taken" {
-  description = "The login is here already, as a copy of another region's."
-  type        = bool
-}
-
 variable "private_service" {
   description = "Name of the cluster's PrivateLink endpoint service; empty: it is reached over the network's way out."
   type        = string
@@ -24,25 +14,17 @@ variable "network" {
   type = object({ vpc = string, subnets = list(string), security_group = string })
 }
 
-# Lambda's mapping wants { username, password } under a name of its own; the platform's login is the secret kafka/login.
+# The platform's login, and the same as Lambda's mapping wants it: { username, password }. Each region has a cluster and logins of its own.
+resource "aws_secretsmanager_secret" "login" {
+  name                    = "${var.prefix}kafka/login"
+  kms_key_id              = var.key_arn
+  recovery_window_in_days = 30
+}
+
 resource "aws_secretsmanager_secret" "mapping" {
-  count                   = var.taken ? 0 : 1
   name                    = "${var.prefix}kafka-mapping"
   kms_key_id              = var.key_arn
   recovery_window_in_days = 30
-
-  dynamic "replica" {
-    for_each = var.key_arns
-    content {
-      region     = replica.key
-      kms_key_id = replica.value
-    }
-  }
-}
-
-data "aws_secretsmanager_secret" "mapping" {
-  count = var.taken ? 1 : 0
-  name  = "${var.prefix}kafka-mapping"
 }
 
 resource "aws_vpc_endpoint" "cluster" {
@@ -55,7 +37,7 @@ resource "aws_vpc_endpoint" "cluster" {
 }
 
 output "settings" {
-  value = { bootstrap_servers = var.bootstrap_servers, prefix = "interlock.", mapping_secret = var.taken ? data.aws_secretsmanager_secret.mapping[0].arn : aws_secretsmanager_secret.mapping[0].arn }
+  value = { bootstrap_servers = var.bootstrap_servers, prefix = "interlock.", mapping_secret = aws_secretsmanager_secret.mapping.arn }
 }
 
 output "topics" {

@@ -16,6 +16,7 @@ variable "places" {
     blobs         = string
     bucket        = string
     secrets       = string
+    logins        = string
     key           = string
     vault_key     = string
     schedules     = string
@@ -94,19 +95,19 @@ locals {
     # Kafka knows its own access rules; what AWS gives is the login.
     "publish bus" = [{
       actions   = ["secretsmanager:GetSecretValue"]
-      resources = ["${var.places.secrets}kafka/login-*"]
+      resources = ["${var.places.logins}kafka/login-*"]
     }]
     "consume bus" = [{
       actions   = ["secretsmanager:GetSecretValue"]
-      resources = ["${var.places.secrets}kafka/login-*"]
+      resources = ["${var.places.logins}kafka/login-*"]
     }]
     "read documents" = [{
       actions   = ["secretsmanager:GetSecretValue"]
-      resources = ["${var.places.secrets}documents/uri-*"]
+      resources = ["${var.places.logins}documents/uri-*"]
     }]
     "write documents" = [{
       actions   = ["secretsmanager:GetSecretValue"]
-      resources = ["${var.places.secrets}documents/uri-*"]
+      resources = ["${var.places.logins}documents/uri-*"]
     }]
     "read blobs" = [{
       actions   = ["s3:GetObject"]
@@ -176,7 +177,7 @@ locals {
     }]
     "called kafka" = [{
       actions   = ["secretsmanager:GetSecretValue"]
-      resources = ["${var.places.secrets}kafka-mapping-*"]
+      resources = ["${var.places.logins}kafka-mapping-*"]
       }, {
       actions   = ["sqs:SendMessage"]
       resources = [var.places.unprocessed]

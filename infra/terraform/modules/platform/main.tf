@@ -34,6 +34,7 @@ locals {
     blobs         = "${module.files.arn}/"
     bucket        = module.files.arn
     secrets       = module.secrets.prefix_arn
+    logins        = "arn:aws:secretsmanager:${local.region}:${local.account}:secret:${var.name}/"
     key           = module.secrets.key_arn
     vault_key     = module.secrets.vault_key_arn
     schedules     = "arn:aws:scheduler:${local.region}:${local.account}:schedule/${var.name}/*"
@@ -52,6 +53,7 @@ locals {
     queues           = "https://sqs.${local.region}.amazonaws.com/${local.account}/${local.prefix}"
     bucket           = module.files.name
     secrets          = "${local.data}/"
+    logins           = "${var.name}/"
     key              = module.secrets.key_arn
     vault_key        = module.secrets.vault_key_arn
     documents        = "interlock"
@@ -90,7 +92,7 @@ module "secrets" {
   taken           = local.taken
   account         = local.account
   region          = local.region
-  names           = concat(["documents/uri", "kafka/login"], var.provider_secrets)
+  names           = var.provider_secrets
   replica_regions = var.replica_regions
 }
 
@@ -205,9 +207,7 @@ module "bus" {
 
 module "kafka" {
   source            = "../kafka"
-  prefix            = "${local.data}/"
-  taken             = local.taken
-  key_arns          = local.copies
+  prefix            = "${var.name}/"
   bootstrap_servers = var.kafka.bootstrap_servers
   private_service   = var.kafka.private_service
   key_arn           = module.secrets.key_arn

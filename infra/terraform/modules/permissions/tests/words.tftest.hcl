@@ -10,6 +10,7 @@ variables {
     blobs         = "arn:aws:s3:::b/"
     bucket        = "arn:aws:s3:::b"
     secrets       = "arn:aws:secretsmanager:eu-central-1:1:secret:i/"
+    logins        = "arn:aws:secretsmanager:eu-central-1:1:secret:i/"
     key           = "arn:aws:kms:eu-central-1:1:key/k"
     vault_key     = "arn:aws:kms:eu-central-1:1:key/v"
     schedules     = "arn:aws:scheduler:eu-central-1:1:schedule/i/*"

@@ -195,8 +195,8 @@ run "a_region_that_stands_by_works_on_copies_and_runs_nothing" {
   }
 
   assert {
-    condition     = output.places.table == "arn:aws:dynamodb:eu-central-1:123456789012:table/interlock-lost" && endswith(output.places.secrets, ":secret:interlock-lost/") && endswith(output.places.key, ":key/copy")
-    error_message = "table, secrets and keys are the lost installation's"
+    condition     = output.places.table == "arn:aws:dynamodb:eu-central-1:123456789012:table/interlock-lost" && endswith(output.places.secrets, ":secret:interlock-lost/") && endswith(output.places.logins, ":secret:interlock-standby/") && endswith(output.places.key, ":key/copy")
+    error_message = "table, secrets and keys are the lost installation's, the logins its own: they are of this region's servers"
   }
 
   assert {
