@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.counterparts.ending import end
 from tests.counterparts.paths import require
 from tests.free_ports import free_ports
 
@@ -86,12 +87,7 @@ def running_aws(
                 time.sleep(0.05)
             yield f"http://127.0.0.1:{port}"
         finally:
-            process.terminate()
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, within_s=STOP_S)
 
 
 def _answers(port: int) -> bool:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.counterparts.ending import end
 from tests.counterparts.paths import require
 from tests.free_ports import free_ports
 
@@ -35,12 +36,7 @@ def running_dynoxide() -> Iterator[str]:
             time.sleep(0.05)
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, within_s=STOP_S)
 
 
 def _answers(port: int) -> bool:

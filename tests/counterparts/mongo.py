@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from interlock.core.kernel.secrets import Secret
+from tests.counterparts.ending import end
 from tests.counterparts.paths import require
 from tests.free_ports import free_ports
 
@@ -53,12 +54,7 @@ class Mongo:
     def stop(self) -> None:
         if self._process is None:
             return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process, within_s=STOP_S)
         self._process = None
 
     def _answers(self) -> bool:

@@ -37,7 +37,10 @@ class Roles:
         logins: str,
         vault_key: str,
     ) -> None:
-        """`functions`: name -> its function.yaml. `table` and `stream` are ARNs, `bucket` a name, `secrets` and `logins` prefixes."""
+        """`functions`: name -> its function.yaml.
+
+        `table`, `stream` and `vault_key` are ARNs, `bucket` a name, `secrets` and `logins` prefixes.
+        """
         places = self.places(
             table=table, stream=stream, bucket=bucket, secrets=secrets, vault_key=vault_key, logins=logins
         )
