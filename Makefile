@@ -6,17 +6,18 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 LIVE = infra/terraform/live/$(STACK)
 
-.PHONY: help setup up test test-aws scenarios check check-infra lambdas plan deploy release-check bench bench-aws sim crash demo docs lock format counterparts clean
+.PHONY: help setup up test test-aws scenarios check check-infra lambdas plan deploy release-check bench million bench-localisation bench-aws sim crash demo docs lock format counterparts clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## make the virtual environment from the lock file
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock pyproject.toml src/interlock/entrypoints/console/package-lock.json
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m interlock.entrypoints.console.libraries
 	touch $@
 
 up: setup ## run the platform on this machine until interrupted
@@ -71,6 +72,12 @@ release-check: setup ## hold STACK against what must be true of a release
 	INTERLOCK_AWS=$$(aws lambda get-function-configuration --function-name interlock-$(STACK)-http_api \
 		--query Environment.Variables.INTERLOCK_AWS --output text) $(BIN)/interlock release check
 
+million: setup ## a data set of PAYMENTS (default 1,000,000) in DATA (default build/million), for measuring the desk
+	$(BIN)/python -m bench.desk.million --data $(or $(DATA),build/million) --payments $(or $(PAYMENTS),1000000)
+
+bench-localisation: setup ## which attributes explain a drop: figures against baselines; QUICK=1 within a minute
+	$(BIN)/python -m bench.localisation $(if $(QUICK),--quick)
+
 bench-aws: setup counterparts ## write units and cold starts, into docs/performance-aws.md
 	$(BIN)/python -m bench.aws
 
@@ -86,12 +93,14 @@ format: setup ## apply the style
 
 lock: ## resolve pyproject.toml and bench/requirements.in into lock files, with hashes
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv
-	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra aws \
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra aws --extra sql \
 		--no-annotate --no-header pyproject.toml -o requirements.lock
 	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --constraint requirements.lock \
 		--no-annotate --no-header bench/requirements.in -o bench/requirements.lock
 	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra aws --constraint requirements.lock \
 		--no-annotate --no-header pyproject.toml -o src/lambdas/requirements.lock
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra aws --extra sql \
+		--constraint requirements.lock --no-annotate --no-header pyproject.toml -o infra/containers/requirements.lock
 	rm -rf .venv-lock
 
 clean: ## remove the virtual environment and local data

@@ -27,7 +27,7 @@ PARTS: tuple[tuple[str, Callable[[str, str], bool]], ...] = (
     ("server and event loop", lambda stack, _: True),
 )
 """The first that fits has the sample: by its stack, from the outermost function in, and by the innermost."""
-_IDLE = "_worker"
+_IDLE = frozenset({"_worker", "Condition.wait"})
 """A thread that waits for work looks busy to the profiler."""
 
 
@@ -55,7 +55,7 @@ def shares(lines: list[str]) -> dict[str, Any] | None:
         stack, _, count = line.rpartition(" ")
         innermost = _LINE.sub(")", stack.rpartition(";")[2])
         last = innermost.partition(" (")[0]
-        if last != _IDLE:
+        if last not in _IDLE:
             parts[next(name for name, fits in PARTS if fits(stack, last))] += int(count)
             functions[innermost] += int(count)
     total = parts.total()

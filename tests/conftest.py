@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.counterparts.aws import running_aws
 from tests.counterparts.dynoxide import running_dynoxide
 from tests.counterparts.kafka import Broker, running_kafka
 from tests.counterparts.mongo import Mongo, running_mongo
+
+# How long an example takes says more of the machine's neighbours than of what is tested.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 SERVICES = (
     *("dynamodb", "dynamodbstreams", "s3", "secretsmanager", "kms", "sqs", "sns", "events", "scheduler"),

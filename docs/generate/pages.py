@@ -156,6 +156,7 @@ def settings() -> str:
     for name, title in (
         ("ProviderSettings", "One of `providers`"),
         ("IssuerSettings", "`external_issuer`"),
+        ("SignInSettings", "`sign_in`"),
         ("AwsSettings", "`aws`"),
         ("KafkaSettings", "`aws.kafka`"),
     ):

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from interlock import __version__
 from interlock.backends.asl.messages import QUEUE_SPEC as WORKFLOWS_QUEUE_SPEC
 from interlock.backends.local.blobs import FileBlobs
 from interlock.backends.local.clock import SystemClock
@@ -25,20 +26,24 @@ from interlock.backends.sqlite.bus import SqliteBus
 from interlock.backends.sqlite.database import Database
 from interlock.backends.sqlite.documents import SqliteDocuments
 from interlock.backends.sqlite.documents import schema as documents_schema
+from interlock.backends.sqlite.observations import SqliteObservations
 from interlock.backends.sqlite.queue import SqliteQueue
 from interlock.backends.sqlite.store import SqliteFeed, SqliteStore
 from interlock.backends.telemetry import PlatformTelemetry
+from interlock.bootstrap_desk import DeskParts, join_desk
 from interlock.config import ProviderSettings, Settings
 from interlock.core.access.callers import Callers
 from interlock.core.access.claims import OwnIssuer
 from interlock.core.access.model import ExternalIssuer
 from interlock.core.access.ports import Access
 from interlock.core.access.rates import RateLimit, RateLimiter
+from interlock.core.desk.explain.ports import Observations
+from interlock.core.desk.figures import model as figures
 from interlock.core.kernel.alarms import Alarms
 from interlock.core.kernel.blobs import Blobs
 from interlock.core.kernel.bus import Bus, Forwards, Prunes, SharesEvents
 from interlock.core.kernel.clock import Clock
-from interlock.core.kernel.documents import Documents
+from interlock.core.kernel.documents import Documents, Tallies
 from interlock.core.kernel.feed import Feed
 from interlock.core.kernel.ids import Ids
 from interlock.core.kernel.queue import EndsLeases, Queue, QueueSpec, TakesRecords
@@ -72,6 +77,7 @@ if TYPE_CHECKING:
     from interlock.backends.tokens.signatures import JoseTokens
 
 DATABASE_FILE = "interlock.db"
+OBSERVATIONS_FILE = "observations.db"
 SECRETS_FILE = "secrets.json"
 BLOBS_FOLDER = "blobs"
 AUDIENCE = "interlock"
@@ -79,6 +85,7 @@ COLLECTIONS = (
     *payments_projection.COLLECTIONS,
     *webhook_events.COLLECTIONS,
     ledger_projection.JOURNALS,
+    *figures.COLLECTIONS,
 )
 QUEUES = (QueueSpec(NOTIFICATIONS_QUEUE, lease_s=60.0, attempts_max=25), WEBHOOKS_QUEUE_SPEC, WORKFLOWS_QUEUE_SPEC)
 WORKFLOWS_FOLDER = Path(__file__).parents[2] / "workflows"
@@ -99,11 +106,18 @@ class Storage(NamedTuple):
     bus: Bus
     queue: Queue
     documents: Documents
+    tallies: Tallies
+    """The documents, too."""
     blobs: Blobs
     secrets: Secrets
     closers: tuple[Callable[[], Awaitable[Any]], ...]
+    observations: Observations
+    """What telemetry said of payments."""
+    observations_timeout_s: float = 0.25
+    """A story does not wait longer for them."""
     database: Database | None = None
     """The file everything stands in, on one machine."""
+    scratch: Path | None = None  # for what need not last, where there is a disk
     expiring: DropsExpired | None = None
     pruning: Prunes | None = None
     leases: EndsLeases | None = None
@@ -136,6 +150,7 @@ class Platform(NamedTuple):
     notifications: Notifications
     webhooks: Webhooks
     reconciliation: Reconciliation
+    desk: DeskParts
     workflows: Workflows
     steps_here: RunsSteps | None
     """The runner of workflows, if their steps run in this platform's worker."""
@@ -161,30 +176,46 @@ def open_storage(settings: Settings, *, log: BinaryIO | None = None, shared: boo
     """
     clock = SystemClock()
     ids = SystemIds(clock)
+    folder = Path(settings.data)
+
+    def lost(count: int) -> None:
+        telemetry.count("interlock_observations_lost_total", count)
+
+    observations = SqliteObservations(
+        folder / OBSERVATIONS_FILE,
+        clock=clock,
+        days=settings.observations_days,
+        bytes_max=settings.observations_mb * 2**20,
+        lost=lost,
+    )
     telemetry = PlatformTelemetry(
         stream=log,
         level=settings.log_level,
         sample_ratio=settings.trace_sample_ratio,
         otlp_endpoint=settings.otlp_endpoint,
+        observer=observations if settings.observations_days else None,
     )
-    folder = Path(settings.data)
     schemas = (sqlite_store.SCHEMA, sqlite_bus.SCHEMA, sqlite_queue.SCHEMA, documents_schema(COLLECTIONS))
     database = Database.open(folder / DATABASE_FILE, schemas=schemas, clock=clock, telemetry=telemetry, shared=shared)
     store, bus = SqliteStore(database), SqliteBus(database, clock)
     queue = SqliteQueue(database, QUEUES, clock=clock, ids=ids)
     feed = SqliteFeed(database, clock=clock)
+    documents = SqliteDocuments(database, COLLECTIONS)
     return Storage(
         clock=clock,
         ids=ids,
         telemetry=telemetry,
-        closers=(database.close,),
+        closers=(database.close, observations.close),
+        observations=observations,
         database=database,
+        scratch=folder,
         store=store,
         feed=feed,
         histories=feed,
         bus=bus,
         queue=queue,
-        documents=SqliteDocuments(database, COLLECTIONS),
+        documents=documents,
+        tallies=documents,
         blobs=FileBlobs(folder / BLOBS_FOLDER),
         secrets=FileSecrets(folder / SECRETS_FILE),
         expiring=store,
@@ -231,6 +262,7 @@ async def open_platform(
             # For the same reason: whoever looks an attempt up is gone when another one does.
             lease_ms=round(settings.attempt_deadline_s * 1000),
         ),
+        release=settings.release or __version__,
     )
     from interlock.backends.outbound.sender import AiohttpWebhookSender
 
@@ -239,6 +271,9 @@ async def open_platform(
     local = _workflows(storage) if workflows is None else None
     runner: Workflows | None = workflows or local
     assert runner is not None
+    webhooks = _webhooks(settings, storage, sender, alone=alone)
+    queues = [one.name for one in QUEUES if local is not None or one is not WORKFLOWS_QUEUE_SPEC]
+    desk = join_desk(settings, storage, payments, webhooks, queues)
     return Platform(
         settings=settings,
         storage=storage,
@@ -247,7 +282,8 @@ async def open_platform(
         notifications=Notifications(
             payments, storage.documents, storage.queue, NotificationReader(providers, storage.secrets)
         ),
-        webhooks=_webhooks(settings, storage, sender, alone=alone),
+        webhooks=webhooks,
+        desk=desk,
         reconciliation=Reconciliation(store, storage.blobs, clock, ids, telemetry),
         workflows=runner,
         steps_here=local,
@@ -261,8 +297,12 @@ async def open_platform(
         ),
         tokens=tokens,
         issuer=issuer,
-        closers=(sender.close, engine.close, tokens.close),
+        closers=(sender.close, engine.close, tokens.close, *desk.closers),
     )
+
+
+def queue_names(platform: Platform) -> tuple[str, ...]:
+    return tuple(platform.desk.replays.queues)  # those there are: workflows that run elsewhere need none
 
 
 def access_of(settings: Settings, storage: Storage, *, issuer: str) -> Access:

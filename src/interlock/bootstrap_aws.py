@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from interlock.backends.aws.alarms import NO_TOPIC, SnsAlarms
@@ -29,6 +30,7 @@ from interlock.backends.kafka.bus import KafkaBus
 from interlock.backends.kafka.config import ApiKey, ClientCredentials, KafkaConfig, Login
 from interlock.backends.local.clock import SystemClock
 from interlock.backends.local.ids import SystemIds
+from interlock.backends.memory.observations import MemoryObservations
 from interlock.backends.mongo.documents import MongoDocuments
 from interlock.backends.telemetry import PlatformTelemetry
 from interlock.bootstrap import COLLECTIONS, QUEUES, Platform, Storage, open_platform
@@ -39,17 +41,20 @@ from interlock.core.kernel.secrets import Secret, Secrets
 KAFKA_LOGIN = "kafka/login"
 """Two values: key and secret, or client and secret."""
 DOCUMENTS_URI = "documents/uri"
+LINES_ARE_ELSEWHERE = "Log lines are not kept here: look for the payment's id in CloudWatch Logs."
 
 
-async def open_platform_on_aws(settings: Settings, *, log: BinaryIO | None = None) -> Platform:
-    """Raises ValueError for settings that are not there."""
+async def open_platform_on_aws(
+    settings: Settings, *, log: BinaryIO | None = None, scratch: Path | None = None
+) -> Platform:
+    """`scratch`: a folder of a process that has a disk. Raises ValueError for settings that are not there."""
     if settings.aws is None:
         raise ValueError("aws: the settings do not say where the platform stands on AWS")
     storage = open_storage_on_aws(settings, log=log)
     clients = Clients(settings.aws.region, endpoint=settings.aws.endpoint)
     calls = Calls(clients.of("stepfunctions"), clock=storage.clock, random=random.random, what="Step Functions")
     workflows = StepFunctionsWorkflows(calls, settings.aws.state_machines)
-    storage = storage._replace(closers=(*storage.closers, clients.close))
+    storage = storage._replace(closers=(*storage.closers, clients.close), scratch=scratch)
     return await open_platform(settings, storage, issuer=settings.base_url, workflows=workflows, alone=False)
 
 
@@ -101,12 +106,14 @@ def open_storage_on_aws(settings: Settings, *, log: BinaryIO | None = None) -> S
         ids=ids,
         telemetry=telemetry,
         closers=(bus.close, documents.close, clients.close),
+        observations=MemoryObservations(note=LINES_ARE_ELSEWHERE),
         store=store,
         histories=TableHistories(calls("dynamodb", "DynamoDB"), aws.table),
         feed=StreamFeed(calls("dynamodbstreams", "DynamoDB Streams"), aws.stream, clock=clock),
         bus=bus,
         queue=queue,
         documents=documents,
+        tallies=documents,
         blobs=S3Blobs(calls("s3", "S3"), aws.bucket, new_token=_token),
         secrets=secrets,
         records=queue,

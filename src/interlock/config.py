@@ -6,10 +6,12 @@ Secrets are not settings: they live in the secrets file of the data directory.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -20,6 +22,9 @@ CALLS_LONG = 2.5
 eighth of `attempt_deadline_s`: with this factor it is over when the attempt is looked up."""
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0)]
+
+
+_ISSUER = r"^(https://[^/@\s?#]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?)(/[^\s?#]*)?\Z"
 
 
 class SettingsError(Exception):
@@ -50,6 +55,24 @@ class IssuerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audience: str
     tenant_claim: str = "tenant"
     scope_claim: str = "scope"
+
+
+class SignInSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An OIDC issuer at which people sign in to the console. Its client secret is a secret: `interlock operators issuer-secret`."""
+
+    issuer: Annotated[str, Meta(pattern=_ISSUER)]
+    """Exactly as it calls itself; https, or http on this machine."""
+    client_id: Annotated[str, Meta(min_length=1, max_length=256)]
+    roles: dict[str, Literal["viewer", "support", "lead", "admin"]]
+    """A value of the claim -> the role of who has it. Of several, the highest; who has none is refused."""
+    role_claim: Annotated[str, Meta(min_length=1, max_length=256)] = "roles"
+    """Claim of the ID token that holds a value or a list of them. Dots lead into it: realm_access.roles."""
+    name: Annotated[str, Meta(max_length=60)] = ""
+    """What people call it: Sign in with NAME. Empty: its host."""
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    """What is asked for; openid must be there."""
+    passwords: bool = True
+    """Whether people may also sign in with passwords of this platform."""
 
 
 class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,6 +148,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """In the order in which they are tried."""
     external_issuer: IssuerSettings | None = None
     """Take access tokens of this issuer, too."""
+    sign_in: SignInSettings | None = None
+    """Let people sign in to the console at this issuer."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of proxies that are believed where a request comes from (X-Forwarded-For). Behind a proxy that is
+    not named, all who sign in to the console share the tries of one address."""
     body_bytes_max: Annotated[int, Meta(ge=1024, le=1_048_576)] = 65_536
     """Largest request body taken."""
     rate_limit_per_s: Annotated[float, Meta(gt=0)] = 1_000.0
@@ -147,6 +175,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of requests that are traced when the caller does not decide."""
     otlp_endpoint: str = ""
     """Where traces are sent, e.g. http://127.0.0.1:4318/v1/traces. Empty: nowhere."""
+    observations_days: Annotated[int, Meta(ge=0, le=3650)] = 7
+    """How long log lines and spans are kept with their payments on this machine; 0: not at all."""
+    observations_mb: Annotated[int, Meta(ge=1)] = 256
+    """How much room they take at most; the oldest go first."""
+    release: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._+-]{0,40}\Z")] = ""
+    """Name of the release that runs; each attempt remembers which one started it. Empty: the version of the source."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe lines that are written."""
 
@@ -234,6 +268,9 @@ def _named(value: Any, kind: Any, where: str, fault: str) -> list[str]:
     if isinstance(value, list) and len(parts) == 2 and parts[1] is Ellipsis:
         found = [one for number, part in enumerate(value) for one in _each(part, parts[0], f"{where}[{number}]")]
         return found or [f"{where}: {fault}"]
+    if isinstance(value, dict) and get_origin(kind) is dict:
+        found = [one for name, part in value.items() for one in _each(part, parts[1], f"{where}.{name}")]
+        return found or [f"{where}: {fault}"]
     table = next((part for part in (kind, *parts) if isinstance(part, type) and issubclass(part, msgspec.Struct)), None)
     if not isinstance(value, dict) or table is None:
         return [f"{where}: {fault}"]
@@ -265,6 +302,33 @@ def _contradictions(settings: Settings) -> list[str]:
             f"attempt_deadline_s: {settings.attempt_deadline_s:g} is less than {CALLS_LONG} times"
             f" the longest total_timeout_s ({longest:g})"
         )
+    faults.extend(_sign_in_faults(settings.sign_in) if settings.sign_in else [])
+    faults.extend(
+        f"trusted_proxies: {one!r} is no address and no network"
+        for one in settings.trusted_proxies
+        if not _is_network(one)
+    )
     if settings.aws is not None and settings.aws.park and not settings.aws.schedules:
         faults.append("aws.park: needs aws.schedules, or nobody would bring back what is parked")
     return faults
+
+
+def _sign_in_faults(sign_in: SignInSettings) -> list[str]:
+    faults = []
+    if "openid" not in sign_in.scopes:
+        faults.append("sign_in.scopes: openid is missing, so the issuer would not say who somebody is")
+    faults.extend(f"sign_in.scopes: {scope!r} is no scope" for scope in sign_in.scopes if not _is_scope(scope))
+    if not sign_in.roles:
+        faults.append("sign_in.roles: is empty, so nobody could sign in")
+    return faults
+
+
+def _is_network(text: str) -> bool:
+    try:
+        return ip_network(text) is not None
+    except ValueError:
+        return False
+
+
+_is_scope = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+").fullmatch
+"""RFC 6749, 3.3."""

@@ -1,8 +1,9 @@
 """Packs the functions: `python src/lambdas/package.py [--arch x86_64|arm64 ...] [--out FOLDER]`.
 
-Two kinds of archive for each architecture: `dependencies-ARCH.zip`, a layer with the locked packages, and `NAME.zip` for each
-function, its handler and the platform. Byte code is packed with them, as a function cannot write its own. The same tree gives
-the same bytes: names in order, no times, byte code that names its source by content.
+Three kinds of archive: `dependencies-ARCH.zip`, a layer with the locked packages for an architecture; `arrays-ARCH.zip`, one
+with those for arrays, a quarter of them all, which functions load that say so; and `NAME.zip` for each function, its handler
+and the platform; with the desk's, runbooks and what its pages load from npm. Byte code is packed with them, as a function
+cannot write its own. The same tree gives the same bytes: names in order, no times, byte code that names its source by content.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ PLATFORMS = {
 """Lambda's architectures, and the wheels that run there (Amazon Linux 2023 has glibc 2.34)."""
 BYTES_MAX = 50 * 1024 * 1024
 """Of one archive: what Lambda takes in one piece."""
+ARRAYS = "numpy"
+"""Packages whose names begin so are the layer for arrays."""
 LEFT_OUT = ("tests", "test", "bin", "include", "share")
 """Of the packages: what no import reads."""
 SUFFIXES_LEFT_OUT = (".pyi", ".pxd", ".pyx", ".c", ".h", ".a")
@@ -47,6 +50,9 @@ SERVICES = frozenset(
     )
 )
 """Whose descriptions the SDK keeps: those of all others are half of everything there is."""
+PAGES = ("http_desk",)
+"""Functions that serve pages."""
+CONSOLE = "interlock/entrypoints/console"
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The earliest moment an archive can name."""
 
@@ -60,11 +66,14 @@ def pack_functions(target: Path, names: Sequence[str] | None = None) -> list[Pat
     """Each function's handler, with the platform and the definitions of workflows."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        for place in ("src/interlock", "workflows"):
-            for path in _files(ROOT / place):
-                _copy(ROOT / place / path, folder / Path(place).name / path)
+        for tree in ("src/interlock", "workflows"):
+            for path in _files(ROOT / tree):
+                _copy(ROOT / tree / path, folder / Path(tree).name / path)
         for name in functions():
             _copy(HERE / name / "handler.py", folder / "handlers" / name / "handler.py")
+        for name in set(PAGES) & set(names or functions()):
+            for place, source in pages_load().items():
+                _copy(source, folder / "handlers" / name / CONSOLE / place)
         compile_all(folder, "/var/task")
         shared = [(path, folder / path) for path in _files(folder) if path.parts[0] != "handlers"]
         return [
@@ -74,8 +83,8 @@ def pack_functions(target: Path, names: Sequence[str] | None = None) -> list[Pat
         ]
 
 
-def pack_dependencies(arch: str, target: Path) -> Path:
-    """The locked packages as a layer."""
+def pack_layers(arch: str, target: Path) -> list[Path]:
+    """The locked packages, in two layers: those for arrays and all others."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         install(arch, folder / "python")
@@ -83,7 +92,21 @@ def pack_dependencies(arch: str, target: Path) -> Path:
         for path in sorted(set(_files(folder)) - set(needed)):
             (folder / path).unlink()
         compile_all(folder / "python", "/opt/python")
-        return _zip(target / f"dependencies-{arch}.zip", [(path, folder / path) for path in _files(folder)])
+        packed = [(path, folder / path) for path in _files(folder)]
+        arrays = [(path, source) for path, source in packed if path.parts[1].startswith(ARRAYS)]
+        others = [(path, source) for path, source in packed if not path.parts[1].startswith(ARRAYS)]
+        return [_zip(target / f"dependencies-{arch}.zip", others), _zip(target / f"arrays-{arch}.zip", arrays)]
+
+
+def pages_load() -> dict[str, Path]:
+    """By their place in the console's folder: libraries, fetched from npm by the lock file where set-up has not, and runbooks."""
+    from interlock.entrypoints.console.libraries import fetch
+    from interlock.entrypoints.console.runbook_pages import FOLDERS
+
+    books = [path for folder in FOLDERS for path in sorted((ROOT / "docs/operations" / folder).glob("*.md"))]
+    return {f"static/{path.name}": path for path in fetch()} | {
+        f"operations/{path.parent.name}/{path.name}": path for path in books
+    }
 
 
 def compile_all(folder: Path, at: str) -> None:
@@ -164,7 +187,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "build/lambdas")
     chosen = parser.parse_args(arguments)
     chosen.out.mkdir(parents=True, exist_ok=True)
-    made = [pack_dependencies(arch, chosen.out) for arch in chosen.arch or sorted(PLATFORMS)]
+    made = [layer for arch in chosen.arch or sorted(PLATFORMS) for layer in pack_layers(arch, chosen.out)]
     made += pack_functions(chosen.out)
     for archive in made:
         sys.stdout.write(f"{digest(archive)}  {archive.stat().st_size:>9}  {archive.name}\n")

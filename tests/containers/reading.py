@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from string import Template
 from typing import Any, NamedTuple
 
 import yaml
@@ -44,10 +45,12 @@ def last_stage() -> list[Instruction]:
 
 
 def image_environment() -> dict[str, str]:
+    """As it is when the build is given nothing."""
+    given = dict(one.given.split("=", 1) for one in last_stage() if one.name == "ARG")
     found = {}
     for one in last_stage():
         if one.name == "ENV":
-            found |= dict(pair.split("=", 1) for pair in one.given.split())
+            found |= dict(Template(pair).safe_substitute(given).split("=", 1) for pair in one.given.split())
     return found
 
 

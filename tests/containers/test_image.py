@@ -15,6 +15,8 @@ from threading import Thread
 import pytest
 
 from interlock.config import PREFIX
+from interlock.entrypoints.console.runbook_pages import FOLDERS, PACKED
+from interlock.entrypoints.console.static_pages import LIBRARIES
 from tests.containers.reading import (
     CONTAINERS,
     ROOT,
@@ -56,11 +58,29 @@ def test_everything_installed_is_a_wheel_with_a_locked_hash() -> None:
         one.given for one in dockerfile() if one.name == "RUN" and " install " in one.given and "pip" in one.given
     ]
     assert installs[0].endswith("--only-binary=:all: --require-hashes -r requirements.lock")
-    lock = (ROOT / "src/lambdas/requirements.lock").read_text()
+    lock = (CONTAINERS / "requirements.lock").read_text()
     packages = re.findall(r"^[\w.-]+==\S+(.*(?:\n    .*)*)", lock, re.MULTILINE)
     assert len(packages) > 30
     assert [one for one in packages if "--hash=sha256:" not in one] == []
     assert not any("apt-get" in one.given or "apk" in one.given for one in dockerfile())
+
+
+def test_image_has_what_functions_have_in_the_same_versions_and_sql() -> None:
+    ours, functions = (
+        set(re.findall(r"^[\w.-]+==[\w.]+", file.read_text(), re.MULTILINE))
+        for file in (CONTAINERS / "requirements.lock", ROOT / "src/lambdas/requirements.lock")
+    )
+    assert functions <= ours
+    assert {one.partition("==")[0] for one in ours - functions} == {"duckdb", "sqlglot"}
+
+
+def test_console_of_the_image_finds_its_libraries_and_its_runbooks() -> None:
+    (fetched,) = (one.given for one in dockerfile() if one.name == "RUN" and "console.libraries" in one.given)
+    assert fetched.endswith(f" /opt/interlock/{LIBRARIES.relative_to(sys.prefix)}")
+    packed = f"/opt/interlock/lib/python3.11/site-packages/interlock/{PACKED.relative_to(ROOT / 'src/interlock')}"
+    copied = [one.given.split() for one in dockerfile() if one.name == "COPY"]
+    for folder in FOLDERS:
+        assert [f"docs/operations/{folder}", f"{packed}/{folder}"] in copied
 
 
 def test_last_stage_has_no_installer_and_its_user_is_nobody() -> None:

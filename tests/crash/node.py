@@ -54,10 +54,16 @@ class Steps:
             return
         self.taken += 1
         if self.taken == self.kill_at:
-            self.log.write_text(f"killed at step {self.taken}: {what}")
+            self._tell(f"killed at step {self.taken}: {what}")
             os.kill(os.getpid(), signal.SIGKILL)
         if not self.kill_at:
-            self.log.write_text(str(self.taken))
+            self._tell(str(self.taken))
+
+    def _tell(self, text: str) -> None:
+        # Whoever reads meanwhile finds what was there before, never an empty file.
+        written = self.log.with_suffix(".new")
+        written.write_text(text)
+        written.replace(self.log)
 
 
 def watch(steps: Steps) -> None:

@@ -12,6 +12,12 @@ from interlock.backends.local.ids import SystemIds
 from interlock.backends.memory.bus import MemoryBus, MemorySubscription
 from interlock.backends.memory.queue import MemoryQueue
 from interlock.backends.memory.store import MemoryStore
+from interlock.backends.outbound.sns import AiohttpSnsSignatures
+from interlock.core.desk.alerts.ports import AlertDesk
+from interlock.core.desk.repair.ports import Repairs
+from interlock.core.desk.replay.ports import Replays
+from interlock.core.desk.slo.counting import CountedAttempts
+from interlock.core.desk.slo.ports import Objectives
 from interlock.core.kernel.bus import BusMessage
 from interlock.core.kernel.errors import Conflict, OutcomeUnknown, StoreUnavailable
 from interlock.core.kernel.events import Event, decode_event
@@ -19,7 +25,8 @@ from interlock.core.kernel.queue import QueueSpec
 from interlock.core.kernel.store import Key, Put
 from interlock.core.payments.states import State
 from interlock.entrypoints import worker
-from interlock.entrypoints.worker import EVENTS_TOPIC, Consumer, Gauges, Janitor, Loop, QueueWorker, Relay, Sweeper
+from interlock.entrypoints.effects import EVENTS_TOPIC
+from interlock.entrypoints.worker import Consumer, Gauges, Janitor, Loop, QueueWorker, Relay, Sweeper
 from tests.clocks import ManualClock
 from tests.scenarios.world import World
 from tests.telemetry import RecordingTelemetry
@@ -540,6 +547,7 @@ async def test_gauges_tell_depths_lags_and_the_oldest_unknown():
         ),
         engine=world.node.engine,
         payments=world.node.payments,
+        desk=SimpleNamespace(replays=SimpleNamespace(queues=("notifications", "webhooks"))),
     )
     await world.node._loops["relay"]()
     labelled = {}
@@ -563,6 +571,7 @@ def platform_of(world):
     storage = SimpleNamespace(
         telemetry=world.telemetry,
         clock=world.clock,
+        ids=world.ids,
         queue=world.queue,
         bus=world.bus,
         store=world.store,
@@ -579,6 +588,26 @@ def platform_of(world):
         webhooks=node.webhooks,
         notifications=node.notifications,
         steps_here=None,  # nobody starts a workflow
+        desk=SimpleNamespace(
+            repairs=Repairs(node.payments, node.webhooks, world.documents),
+            replays=Replays(
+                store=world.store,
+                clock=world.clock,
+                ids=world.ids,
+                documents=world.documents,
+                webhooks=node.webhooks,
+                queue=world.queue,
+                queues=(),
+                histories=world.feed,
+            ),
+            objectives=Objectives(
+                world.store, world.clock, world.ids, world.telemetry, CountedAttempts(world.documents, world.documents)
+            ),
+            alerts=AlertDesk(world.store, world.clock, world.ids, world.telemetry, AiohttpSnsSignatures(), bytes),
+            exports=None,
+            tallies=world.documents,
+            past=world.documents,
+        ),
         settings=SimpleNamespace(sweep_interval_s=1.0),
     )
 
@@ -615,7 +644,7 @@ async def test_a_message_that_is_no_event_is_passed_over_by_every_group_and_seen
     await world.clock.run_for(3)
     await asyncio.wait_for(task, 5)
     assert not [line for line in world.telemetry.lines if line[1] == "worker.step_crashed"]
-    for group in ("read_models", "ledger_balances", "webhooks", "log"):
+    for group in ("read_models", "ledger_balances", "webhooks", "desk", "log"):
         assert await world.bus.lag(EVENTS_TOPIC, group=group) == 0, group
     assert sorted(set(world.alarms())) == [
         "ledger.journal_refused",

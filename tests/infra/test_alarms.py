@@ -174,7 +174,7 @@ def commands():
 @pytest.mark.parametrize("alarm", ALARMS, ids=ids)
 def test_page_names_commands_and_functions_that_exist(alarm):
     text = (PAGES / f"{alarm['name']}.md").read_text()
-    named = re.findall(r"(?:^|`)interlock ((?:[a-z]+ )?[a-z]+)\b", text, re.MULTILINE)
+    named = re.findall(r"(?:^|`)interlock ((?:[a-z]+ )?[a-z-]+)\b", text, re.MULTILINE)
     known = commands()
     assert [one for one in named if one not in known and one.split()[0] not in known] == []
     assert set(re.findall(r"/aws/lambda/\$NAME-(\w+)", text)) <= FUNCTIONS

@@ -34,6 +34,7 @@ def test_function_is_described_as_the_schema_says(name: str):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"trigger": {"http": {"prefix": "/desk", "methods": ["LOOK"]}}}, "is not one of"),
         ({"trigger": {"http": {"prefix": "/"}, "workflow": {}}}, "too many properties"),
         ({"trigger": {"http": {"prefix": "v1"}}}, "does not match"),
         ({"may": ["write everything"]}, "is not valid"),
@@ -50,7 +51,7 @@ def test_fault_in_a_description_is_refused(change: dict[str, Any], message: str)
 
 def test_words_of_the_schema_are_those_of_the_permissions():
     items = SCHEMA["properties"]["may"]["items"]["anyOf"]
-    said = set(items[0]["enum"]) | {"send queue", "receive queue", "publish topic", "start workflow"}
+    said = set(items[0]["enum"]) | {"send queue", "receive queue", "mend queue", "publish topic", "start workflow"}
     said |= {f"{verb} {noun}" for verb in ("read", "write") for noun in ("blobs", "secrets")}
     text = (CONFIGURATION / "modules/permissions/main.tf").read_text()
     words = set(re.findall(r'^    "(\w+ \w+)" += \[', text, re.MULTILINE))

@@ -37,7 +37,7 @@ class Account:
         root("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         for name in ("inbox/ten_1/a.csv", "ledger/2026-11-20"):
             root("s3").put_object(Bucket=BUCKET, Key=name, Body=b"x")
-        for name in ("webhooks", "webhooks-dead", "notifications"):
+        for name in ("webhooks", "webhooks-dead", "notifications", "notifications-dead"):
             root("sqs").create_queue(QueueName=f"{PREFIX}{name}")
         for name in ("provider/stripe/api_key", "token_signing_keys", "kafka/login", "documents/uri"):
             root("secretsmanager").create_secret(Name=f"{SECRETS}{name}", SecretString="[]")
@@ -142,6 +142,12 @@ def receive(queue: str) -> Callable[[Account, Client], None]:
     return lambda account, client: client("sqs").receive_message(QueueUrl=account.queue(queue))
 
 
+def count(queue: str) -> Callable[[Account, Client], None]:
+    return lambda account, client: client("sqs").get_queue_attributes(
+        QueueUrl=account.queue(queue), AttributeNames=["ApproximateNumberOfMessages"]
+    )
+
+
 def tell(_: Account, client: Client) -> None:
     client("sns").publish(TopicArn=f"arn:aws:sns:{REGION}:{ACCOUNT}:{PREFIX}alarms", Message="x")
 
@@ -165,6 +171,19 @@ MAY = [
     ("deliver_webhook", seal),
     ("http_api", seal),
     ("step_archive_ledger", scan),
+    ("http_desk", commit),
+    ("http_desk", count("webhooks")),
+    ("http_desk", receive("webhooks-dead")),
+    ("http_desk", send("webhooks")),
+    ("http_desk", secret("documents/uri")),
+    ("http_desk", seal),
+    ("tend_desk", commit),
+    ("tend_desk", secret("provider/stripe/api_key")),
+    ("tend_desk", secret("documents/uri")),
+    ("tend_desk", send("webhooks")),
+    ("tend_desk", receive("webhooks-dead")),
+    ("tend_desk", scan),
+    ("http_desk", scan),
 ]
 MAY_NOT = [
     ("authorizer", put_item),
@@ -175,7 +194,7 @@ MAY_NOT = [
     ("http_api", scan),
     ("on_payment_event", seal),
     ("http_notifications", seal),
-    ("sweep", send("webhooks")),
+    ("sweep", receive("webhooks")),
     ("sweep", secret("token_signing_keys")),
     ("deliver_webhook", receive("notifications")),
     ("deliver_webhook", secret("provider/stripe/api_key")),
@@ -190,6 +209,16 @@ MAY_NOT = [
     ("step_keep_file", write("ledger/2026-11-20")),
     ("step_verify_ledger", put_item),
     ("step_archive_ledger", write("files/ten_1/hash")),
+    ("http_desk", receive("webhooks")),
+    ("http_desk", secret("token_signing_keys")),
+    ("http_desk", secret("kafka/login")),
+    ("http_desk", new_secret),
+    ("http_desk", read("ledger/2026-11-20")),
+    ("http_desk", tell),
+    ("tend_desk", receive("webhooks")),
+    ("tend_desk", secret("token_signing_keys")),
+    ("tend_desk", seal),
+    ("sweep", send("webhooks")),
 ]
 
 

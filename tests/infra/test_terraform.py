@@ -134,6 +134,7 @@ def test_every_function_says_what_it_is_and_may_only_what_there_is_a_word_for(te
             "trigger",
             "may",
             "reserved_concurrency",
+            "arrays",
         }, path
         assert len(said["trigger"]) == 1, path
         assert (path.parent / "handler.py").exists()

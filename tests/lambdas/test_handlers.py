@@ -180,6 +180,13 @@ def test_sweep_sweeps_by_the_minute_and_wakes_what_a_schedule_names(handler: Any
     assert noting.asked == [("sweep", module.SECONDS), ("wake", recorded("parked"))]
 
 
+def test_desk_is_tended_by_the_minute(handler: Any, monkeypatch: pytest.MonkeyPatch):
+    module = handler("tend_desk")
+    noting = Noting(tend_desk=2).on(module.function, monkeypatch, "tend_desk")
+    assert module.handle(recorded("schedule"), CONTEXT) == {"repaired": 2}
+    assert noting.asked == [("tend_desk", module.SECONDS)]
+
+
 @pytest.mark.parametrize("caller", [{"client": "cli_1", "tenant": "ten_1", "scope": "payments:read"}, None])
 def test_authoriser_says_who_calls_or_that_it_is_nobody(caller: Any, handler: Any, monkeypatch: pytest.MonkeyPatch):
     module = handler("authorizer")
@@ -197,7 +204,9 @@ def test_step_hands_its_input_on_and_its_answer_back(step: str, handler: Any, mo
     assert noting.asked == [("step", step, {"execution": "e1"})]
 
 
-@pytest.mark.parametrize(("name", "path"), [("http_api", "/v1/payments"), ("http_notifications", "/v1/payments")])
+@pytest.mark.parametrize(
+    ("name", "path"), [(name, "/v1/payments") for name in ("http_api", "http_notifications", "http_desk")]
+)
 def test_request_from_api_gateway_reaches_the_application_as_it_was_sent(
     name: str, path: str, handler: Any, monkeypatch: pytest.MonkeyPatch
 ):

@@ -57,6 +57,8 @@ class RecordingTelemetry:
         self.spans.append((name, span))
         yield span
 
+    def about(self, payment_id: str) -> None: ...
+
 
 Answer = HttpReply | Fault | BaseException | Callable[[HttpRequest], HttpReply | Fault]
 

@@ -135,7 +135,7 @@ class Node:
             breaker=world.breaker,
         )
         self.payments = Payments(
-            store, self.engine, Rules(store, clock), clock, world.ids, world.telemetry, world.timing
+            store, self.engine, Rules(store, clock), clock, world.ids, world.telemetry, world.timing, world.release
         )
         self.notifications = Notifications(
             self.payments, documents, queue, NotificationReader(providers, world.secrets)

@@ -14,6 +14,7 @@ import msgspec
 
 from interlock.backends.asl.messages import QUEUE_SPEC as WORKFLOWS_SPEC
 from interlock.backends.local.ids import SystemIds
+from interlock.core.desk.figures.model import COLLECTIONS as DESK_COLLECTIONS
 from interlock.core.kernel.errors import InterlockError
 from interlock.core.kernel.queue import QueueSpec
 from interlock.core.kernel.store import Item, Key
@@ -55,16 +56,17 @@ class World:
         instances: tuple[str, ...] = ("simulator_a", "simulator_b"),
         timing: Any = DEFAULT_TIMING,
         breaker: Any = None,
+        release: str = "",
         **faults: Any,
     ) -> None:
         """`faults` is the simulators' fault plan; with `seed`, tasks are interleaved by chance."""
         self.clock = ManualClock(NOW)
         self.random = random.Random(seed or 1)
         self.shuffle = seeded_shuffle(seed)
-        self.timing, self.breaker = timing, breaker
+        self.timing, self.breaker, self.release = timing, breaker, release
         self.ids = SystemIds(self.clock, random_bits=self.random.getrandbits)
         specs = (QueueSpec(NOTIFICATIONS, lease_s=60.0, attempts_max=25), QUEUE_SPEC, WORKFLOWS_SPEC)
-        collections = (*PAYMENT_COLLECTIONS, *WEBHOOK_COLLECTIONS, JOURNALS)
+        collections = (*PAYMENT_COLLECTIONS, *WEBHOOK_COLLECTIONS, JOURNALS, *DESK_COLLECTIONS)
         secrets = {f"provider/{name}/signing_secret": SIGNING[0].reveal() for name in instances}
         self.backing = CHOICE.open(Wanted(self.clock, self.ids, specs, collections, secrets))
         self.store, self.feed, self.bus = self.backing.store, self.backing.feed, self.backing.bus

@@ -14,6 +14,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from interlock.backends.local.ids import SystemIds
+from interlock.backends.outbound.sns import AiohttpSnsSignatures
+from interlock.core.desk.alerts.ports import AlertDesk
+from interlock.core.desk.repair.ports import Repairs
+from interlock.core.desk.replay.ports import Replays
+from interlock.core.desk.slo.counting import CountedAttempts
+from interlock.core.desk.slo.ports import Objectives
 from interlock.core.kernel.errors import InterlockError, StoreUnavailable
 from interlock.core.kernel.secrets import Secret
 from interlock.core.notifications.handlers import Notifications
@@ -189,6 +195,7 @@ class Node:
             queue=queue,
             documents=documents,
             clock=resting,
+            ids=ids,
             telemetry=world.telemetry,
             expiring=store,
             pruning=bus,
@@ -201,6 +208,24 @@ class Node:
             steps_here=None,
             webhooks=self.webhooks,
             engine=self.engine,
+            desk=SimpleNamespace(
+                repairs=Repairs(self.payments, self.webhooks, documents),
+                replays=Replays(
+                    store=store,
+                    clock=resting,
+                    ids=ids,
+                    documents=documents,
+                    webhooks=self.webhooks,
+                    queue=queue,
+                    queues=(),
+                    histories=feed,
+                ),
+                objectives=Objectives(store, resting, ids, world.telemetry, CountedAttempts(documents, documents)),
+                alerts=AlertDesk(store, resting, ids, world.telemetry, AiohttpSnsSignatures(), bytes),
+                exports=None,
+                tallies=documents,
+                past=documents,
+            ),
             settings=SimpleNamespace(sweep_interval_s=SWEEP_INTERVAL_S),
         )
 

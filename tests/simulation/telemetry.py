@@ -52,3 +52,5 @@ class SimulationTelemetry:
         self, name: str, *, parent: str = "", links: tuple[str, ...] = (), **attributes: Field
     ) -> AbstractContextManager[_Span]:
         return _SPAN
+
+    def about(self, payment_id: str) -> None: ...

@@ -12,6 +12,7 @@ from interlock.backends.memory.bus import MemoryBus
 from interlock.backends.memory.documents import MemoryDocuments
 from interlock.backends.memory.queue import MemoryQueue
 from interlock.backends.memory.secrets import MemorySecrets
+from interlock.core.desk.figures.model import COLLECTIONS as DESK_COLLECTIONS
 from interlock.core.kernel.clock import Millis
 from interlock.core.kernel.errors import InterlockError
 from interlock.core.kernel.queue import QueueSpec
@@ -88,7 +89,7 @@ class World:
         specs = (QueueSpec(NOTIFICATIONS, lease_s=60.0, attempts_max=25), QUEUE_SPEC)
         self.queue = MemoryQueue(specs, clock=resting, ids=ids)
         self.queue._wakeups = RestingWakeups(resting, self.loop, lag_s)
-        self.documents = MemoryDocuments((*PAYMENT_COLLECTIONS, *WEBHOOK_COLLECTIONS, JOURNALS))
+        self.documents = MemoryDocuments((*PAYMENT_COLLECTIONS, *WEBHOOK_COLLECTIONS, JOURNALS, *DESK_COLLECTIONS))
 
     def _skews(self) -> dict[str, Millis]:
         place = self.chaos.place("world/clock", self.weather.rates("clock"))

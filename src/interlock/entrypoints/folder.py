@@ -37,7 +37,7 @@ class Ready(msgspec.Struct, frozen=True):
 
     base_url: str
     console_url: str | None
-    """null: this release has no console."""
+    """Where people sign in."""
     simulator_url: str | None
     """The simulator's control: /books, /faults, /reset. null when it was started without one."""
     token_url: str

@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from interlock.bootstrap import Platform
 from interlock.core.kernel.bus import BusRecord
 from interlock.core.kernel.events import Event, encode_event
 from interlock.core.kernel.queue import QueueMessage
 
+if TYPE_CHECKING:
+    from interlock.entrypoints.desk_loops import HourCounter, Rememberer
+
 T = TypeVar("T")
-Pairs = Sequence[tuple[bytes, bytes]]
+App = Callable[..., Coroutine[Any, Any, None]]
 
 
 class Function:
@@ -27,6 +30,7 @@ class Function:
         self._environment = os.environ if environment is None else environment
         self._platform: Platform | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._counters: tuple[HourCounter, Rememberer] | None = None
 
     def run(self, work: Callable[[Platform], Awaitable[T]]) -> T:
         """Do this with the platform, and wait for it. One call at a time, as functions are called."""
@@ -62,20 +66,38 @@ class Function:
         if self._loop is not None:
             self._loop.close()
             asyncio.set_event_loop(None)
-        self._platform = self._loop = None
+        self._platform = self._loop = self._counters = None
 
     # What the functions do, one method for each kind of trigger
 
-    def asgi(self, *, prefix: str = "/") -> Callable[..., Coroutine[Any, Any, None]]:
+    def asgi(self, *, prefix: str = "/") -> App:
         """The API as an ASGI application; only the paths that begin with `prefix`."""
-        made: list[Any] = []
+
+        def make(platform: Platform) -> App:
+            from interlock.entrypoints.http.api import api
+
+            return api(platform, prefix=prefix)
+
+        return self._served(make)
+
+    def console(self) -> App:
+        """The desk's console as an ASGI application. Its answers end at once: API Gateway passes nothing on before that."""
+
+        def make(platform: Platform) -> App:
+            from interlock.entrypoints.console.console import console
+
+            return console(platform, streams=False)
+
+        return self._served(make)
+
+    def _served(self, make: Callable[[Platform], App]) -> App:
+        """An application that is made at the first request."""
+        made: list[App] = []
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             async def answer(platform: Platform) -> None:
                 if not made:
-                    from interlock.entrypoints.http.api import api
-
-                    made.append(api(platform, prefix=prefix))
+                    made.append(make(platform))
                 await made[0](scope, receive, send)
 
             await self._within(answer)
@@ -159,6 +181,40 @@ class Function:
         from interlock.entrypoints.worker import sweep
 
         return self.run(lambda platform: sweep(platform.payments, seconds=seconds))
+
+    def tend_desk(self, *, seconds: float) -> int:
+        """Carry repairs on that somebody approved until they are done, or the time is over; how many payments it were.
+
+        Replays go on as far as they come; alerts whose silence is over are opened, hours of objectives that have settled put
+        on record, attempts counted ahead.
+        """
+        from interlock.core.desk.alerts.silences import end_silences
+        from interlock.core.desk.repair.running import run_repairs
+        from interlock.entrypoints.desk_loops import HourCounter, Rememberer, replay_for
+        from interlock.entrypoints.effects import together, told_again
+
+        async def work(platform: Platform) -> int:
+            desk, clock, repaired = platform.desk, platform.storage.clock, 0
+            self._counters = self._counters or (
+                HourCounter(desk.objectives),
+                Rememberer(desk.tallies, desk.past, desk.objectives),
+            )
+            hours, days = self._counters
+
+            async def repair() -> None:
+                nonlocal repaired
+                repaired = await run_repairs(desk.repairs, until=clock.monotonic() + seconds)
+
+            async def unsilence() -> None:
+                looked = await end_silences(desk.alerts)
+                while looked.next is not None:
+                    looked = await end_silences(desk.alerts, after=looked.next)
+
+            replay = replay_for(desk.replays, told_again(platform), seconds=seconds)
+            await together([repair(), replay, unsilence(), hours.count(), days.count()])
+            return repaired
+
+        return self.run(work)
 
     def step(self, name: str, given: Mapping[str, Any]) -> Any:
         """A task of a workflow. Raises an error whose class name the workflow knows."""

@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,18 +25,28 @@ from interlock.core.access.commands import CreateClient
 from interlock.core.access.handlers import create_client, ensure_signing_key
 from interlock.core.access.ports import Access
 from interlock.core.access.scopes import SCOPES
+from interlock.core.desk.operators.handlers import add_operator
+from interlock.core.desk.operators.ports import Operators
+from interlock.core.desk.operators.roles import Role as OperatorRole
+from interlock.core.desk.slo.handlers import load_slos, put_slos
+from interlock.core.desk.slo.templates import written_for
 from interlock.core.kernel.errors import InterlockError
 from interlock.core.kernel.secrets import Secret
 from interlock.entrypoints import worker
 from interlock.entrypoints.children import Simulated, keep_worker, simulator_beside
+from interlock.entrypoints.console.console import Front, console
+from interlock.entrypoints.console.pages import ROOT
 from interlock.entrypoints.folder import LOG_FILE, READY_FILE, DataInUse, Ready, Role, held, remove, write_private
 from interlock.entrypoints.garbage import settle
 from interlock.entrypoints.http.api import api, worker_api
 from interlock.entrypoints.http.server import HttpServer, reserve
+from interlock.entrypoints.sample_day import make_sample_day
 
 __all__ = ["LOG_FILE", "READY_FILE", "DataInUse", "Ready", "WorkerApart", "run", "run_worker"]
 
 TENANT = "ten_local"
+FIRST_CURRENCIES = ("EUR", "USD")
+OPERATOR, PASSWORD_BYTES = "admin", 12
 MEMBER = "local"
 """In the consumer groups. One name for whichever process is the worker: the folder's lock admits one."""
 
@@ -54,10 +65,11 @@ async def run(
     roles: Sequence[Role] = tuple(Role),
     worker_apart: WorkerApart | None = None,
     simulator: bool = True,
+    sample_day: bool = False,
     ready_file: Path | None = None,
     on_ready: Callable[[Ready], None] | None = None,
 ) -> None:
-    """Serve the API until SIGTERM or SIGINT, then drain; with Role.WORKER, or `worker_apart` in a child, do the rest, too.
+    """Serve API and console until SIGTERM or SIGINT, then drain; with Role.WORKER, or `worker_apart` in a child, do the rest, too.
 
     Raises DataInUse, OSError for a taken port, StoreUnavailable, ValueError.
     """
@@ -74,6 +86,9 @@ async def run(
         storage = open_storage(settings, log=log, shared=Role.WORKER not in roles)
         base_url = settings.base_url or _url(settings.host, address)
         async with simulator_beside(storage, folder, f"{base_url}/v1/notifications", wanted=simulator) as simulated:
+            if sample_day and simulated.providers:
+                # At these alone: whatever else is configured may move real money.
+                await make_sample_day(replace(settings, providers=simulated.providers), storage, issuer=base_url)
             settings = replace(settings, providers=(*settings.providers, *simulated.providers))
             platform = await open_platform(settings, storage, issuer=base_url)
             try:
@@ -180,18 +195,21 @@ async def _serve(
     storage = platform.storage
     await ensure_signing_key(platform.access)
     client_id, client_secret = await _local_client(platform.access, storage)
+    operator, password = await _local_operator(platform.desk.operators, storage)
+    await _first_objectives(platform)
     try:
-        async with HttpServer(api(platform), reserved=address):
+        front = Front(api(platform), console(platform))
+        async with HttpServer(front, reserved=address, proxies=platform.settings.trusted_proxies):
             ready = Ready(
                 base_url=platform.issuer,
-                console_url=None,
+                console_url=f"{platform.issuer}{ROOT}",
                 simulator_url=simulated.control_url,
                 token_url=f"{platform.issuer}/oauth/token",
                 client_id=client_id,
                 client_secret=client_secret.reveal(),
                 webhook_secret=simulated.signing_secret,
-                console_user=None,
-                console_password=None,
+                console_user=operator,
+                console_password=password.reveal() if password else None,
                 providers=list(platform.engine.names()),
                 pid=os.getpid(),
                 worker_url=worker_url,
@@ -204,6 +222,7 @@ async def _serve(
                 on_ready(ready)
             await stop.wait()
             storage.telemetry.info("platform.stopping")
+            front.close()  # open pages are not waited for
     finally:
         remove(ready_files)
 
@@ -218,6 +237,38 @@ async def _local_client(access: Access, storage: Storage) -> tuple[str, Secret]:
     assert made.secret is not None
     await storage.secrets.put("local/client", [Secret(f"{made.client.id}:{made.secret.reveal()}")])
     return made.client.id, made.secret
+
+
+async def _local_operator(operators: Operators, storage: Storage) -> tuple[str, Secret] | tuple[None, None]:
+    """Who signs in to the console of this machine, made at the first start. The password is kept in the secrets file.
+
+    Nobody where people sign in at an issuer alone.
+    """
+    if not operators.passwords:
+        return None, None
+    kept = await storage.secrets.get("local/operator")
+    if kept:
+        return OPERATOR, kept[0]
+    password = Secret(operators.token_bytes(PASSWORD_BYTES).hex())
+    await add_operator(
+        operators,
+        name=OPERATOR,
+        role=OperatorRole.ADMIN,
+        password=password.reveal(),
+        actor="local",
+        replace_existing=True,
+    )
+    await storage.secrets.put("local/operator", [password])
+    return OPERATOR, password
+
+
+async def _first_objectives(platform: Platform) -> None:
+    """The shipped objectives, written out for this machine's providers, unless there are some."""
+    if await load_slos(platform.desk.objectives):
+        return
+    template = resources.files("interlock.core.desk.slo").joinpath("default.openslo.yaml").read_text("utf-8")
+    text = written_for(template, providers=platform.engine.names(), currencies=FIRST_CURRENCIES)
+    await put_slos(platform.desk.objectives, text, "local")
 
 
 def _url(host: str, address: socket.socket) -> str:

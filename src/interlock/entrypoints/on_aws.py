@@ -1,7 +1,7 @@
 """The platform on AWS's storage as long-running processes, for containers: the API or the worker, one role a process.
 
-Nothing is kept on the machine; log lines go to standard output. Any number of each may run: who is at work is settled in the table,
-by Kafka's groups and by the queues.
+Nothing outlives a process on its machine; log lines go to standard output. Any number of each may run: who is at work is
+settled in the table, by Kafka's groups and by the queues.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from pathlib import Path
 
 from interlock.bootstrap import Platform
 from interlock.bootstrap_aws import open_platform_on_aws
 from interlock.config import Settings
 from interlock.entrypoints import worker
+from interlock.entrypoints.console.console import Front, console
 from interlock.entrypoints.http.api import api, worker_api
 from interlock.entrypoints.http.server import HttpServer, reserve
 
@@ -24,11 +26,14 @@ OnReady = Callable[[str], None]
 
 
 async def run_api(settings: Settings, *, on_ready: OnReady | None = None) -> None:
-    """Serve the API until SIGTERM or SIGINT, then drain. Raises OSError for a taken port, ValueError, StoreUnavailable."""
+    """Serve API and console until SIGTERM or SIGINT, then drain. Raises OSError for a taken port, ValueError, StoreUnavailable."""
     stop = _stop_by_signal()
     async with _platform(settings) as platform, AsyncExitStack() as running:
         address = running.enter_context(closing(reserve(settings.host, settings.port)))
-        await running.enter_async_context(HttpServer(api(platform), reserved=address))
+        front = Front(api(platform), console(platform))
+        server = HttpServer(front, reserved=address, proxies=settings.trusted_proxies)
+        await running.enter_async_context(server)
+        running.callback(front.close)  # before the server drains: open pages are not waited for
         _tell(platform, address, on_ready, "platform.started")
         await stop.wait()
 
@@ -54,7 +59,7 @@ async def run_worker(settings: Settings, *, port: int | None = None, on_ready: O
 
 @asynccontextmanager
 async def _platform(settings: Settings) -> AsyncIterator[Platform]:
-    platform = await open_platform_on_aws(settings)
+    platform = await open_platform_on_aws(settings, scratch=Path(settings.data))
     try:
         yield platform
     finally:

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Protocol, TypeVar
 import msgspec
 from msgspec import Meta
 
+from interlock.core.desk.risk.looking import prove
+from interlock.core.desk.risk.ports import Watch
 from interlock.core.kernel.alarms import Alarm, Alarms, Severity
 from interlock.core.kernel.errors import Fault, InterlockError, Invalid, OutcomeUnknown, Rejected, Unavailable
 from interlock.core.kernel.feed import Feed
@@ -20,13 +22,11 @@ from interlock.core.kernel.store import Store
 from interlock.core.kernel.telemetry import Telemetry
 from interlock.core.kernel.workflows import Json, RunStep, Workflows
 from interlock.core.ledger.archive import archive_day
-from interlock.core.ledger.verification import verify
 from interlock.core.payments import bulk_refunds
 from interlock.core.payments.bulk_refunds import ITEMS_MAX, AskForApproval, Closed, Item, PaymentId, Stage
 from interlock.core.payments.commands import Amount, Text
 from interlock.core.payments.ports import Payments
 from interlock.core.payments.recovering import Captured, Certainty, capture_in_time, look_into
-from interlock.core.payments.verification import payment_check
 from interlock.core.reconciliation import handlers as reconciliation
 from interlock.core.reconciliation.commands import InspectFile, TakeFile
 from interlock.core.reconciliation.ports import Reconciliation
@@ -169,9 +169,9 @@ async def close_bulk_refund(m: Means, given: CloseRequest) -> Closed:
 
 
 async def verify_ledger(m: Means, given: OfTenant) -> Json:
-    """The whole ledger is read, and every finding counts; those of other tenants are not named."""
-    storage = m.storage
-    report = await verify(storage.store, storage.histories, check_payment=payment_check(storage.store))
+    """The whole ledger is read, and every finding counts; those of other tenants are not named. The desk keeps what it finds."""
+    watch = Watch(m.storage.store, m.payments.clock, m.payments.ids, m.storage.telemetry)
+    report = await prove(watch, m.storage.histories)
     own = [one._asdict() for one in report.findings if one.tenant == given.tenant]
     return {
         "sound": report.sound,

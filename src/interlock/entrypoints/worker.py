@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from interlock.bootstrap import Platform, Storage
+from interlock.bootstrap import Platform, Storage, queue_names
 from interlock.core.kernel.bus import Bus, BusMessage, BusRecord, Forwards, Prunes, Subscription
 from interlock.core.kernel.clock import MINUTE, Clock, Millis
 from interlock.core.kernel.errors import InterlockError, WriteConflict
@@ -24,10 +24,10 @@ from interlock.core.payments.ports import Payments
 from interlock.core.payments.sweeping import due_payments, oldest_unknown_s, sweep_payment
 from interlock.core.webhooks.delivering import deliver
 from interlock.core.webhooks.ports import QUEUE as WEBHOOKS
-from interlock.entrypoints.effects import effects, raise_worst
+from interlock.entrypoints.desk_loops import Exporter, HourCounter, Rememberer, Repairer, Replayer, Unsilencer
+from interlock.entrypoints.effects import EVENTS_TOPIC, effects, raise_worst, told_again
 from interlock.entrypoints.steps import runs_steps_of
 
-EVENTS_TOPIC = "events"
 WORKFLOWS = "workflows"
 RELAY_POSITION = Key("relay/events", "position")
 BATCH = 200
@@ -299,11 +299,19 @@ def loops(platform: Platform, *, member: str) -> tuple[Loop, ...]:
     }
     if (runner := platform.steps_here) is not None:
         queues[WORKFLOWS] = QueueWorker(storage.queue, WORKFLOWS, lambda message: runner.carry_on(message, run_step))
+    exports = platform.desk.exports
+    exporting = () if exports is None else (Loop("exports", Exporter(exports, storage).step),)
     return (
         Loop("relay", Relay(storage.store, storage.feed, storage.bus, forwarding=storage.forwarding).step),
         *(Loop(f"consumer.{group}", consumer.step, consumer.close) for group, consumer in consumers.items()),
         *(Loop(f"queue.{name}", queue.step, queue.close) for name, queue in queues.items()),
         Loop("sweeper", Sweeper(platform.payments, interval_s=platform.settings.sweep_interval_s).step),
+        Loop("repairs", Repairer(platform.desk.repairs, storage.clock).step),
+        Loop("silences", Unsilencer(platform.desk.alerts).step),
+        Loop("replays", Replayer(platform.desk.replays, told_again(platform)).step),
+        Loop("objectives", HourCounter(platform.desk.objectives).step),
+        Loop("counts", Rememberer(platform.desk.tallies, platform.desk.past, platform.desk.objectives).step),
+        *exporting,
         *_janitor(storage),
         Loop("gauges", Gauges(platform, groups=tuple(groups)).step),
     )
@@ -343,7 +351,7 @@ class Gauges:
     async def step(self) -> None:
         storage, telemetry = self._platform.storage, self._platform.storage.telemetry
         now = storage.clock.now()
-        for queue in (NOTIFICATIONS, WEBHOOKS, WORKFLOWS):
+        for queue in queue_names(self._platform):
             depth = await storage.queue.depth(queue)
             for state in ("ready", "delayed", "leased", "dead"):
                 telemetry.gauge("interlock_queue_messages", float(getattr(depth, state)), queue=queue, state=state)

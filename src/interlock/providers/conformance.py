@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.core.kernel.cards import bin_of, country_of
 from interlock.core.kernel.clock import DAY, HOUR, Millis
 from interlock.core.kernel.errors import Invalid, Unauthenticated
 from interlock.core.kernel.money import Money
@@ -50,6 +51,9 @@ class Case(msgspec.Struct, frozen=True):
     status_field: str = "status"
     """The JSON field that says how it went."""
     token: str = "tok_visa"
+    country_field: str = "country"
+    bin_field: str = "bin"
+    """The JSON fields that tell of a card's issuer, where the provider does."""
     news: Callable[[Operation], bytes] | None = None
     """The body of a notification that the operation was approved, with an id of its own for each attempt."""
     sign: Callable[[bytes, Millis, Secret], RawNotification] | None = None
@@ -321,6 +325,30 @@ def check_nothing_secret_shows(case: Case) -> None:
             assert secret not in shown, f"{op.action} shows a secret or a card number"
 
 
+def check_a_cards_issuer_is_told_or_unknown(case: Case) -> None:
+    """Country and BIN are what they should be or absent; odd ones change nothing else, and no further digit gets in."""
+    for op in operations(case):
+        good = json.loads(_body(case, op))
+        whole, _ = converse(case, op, _well(case, op))
+        card = whole.card
+        if card is not None:
+            told = (country_of(card.country), bin_of(card.bin, brand=card.brand))
+            assert told == (card.country, card.bin), f"{op.action} tells of a card of {card.country} {card.bin}"
+        for path, _ in _leaves(good):
+            if path[-1] not in (case.country_field, case.bin_field):
+                continue
+            odds: tuple[Any, ...] = (None, "", "x", "zz", 424242, [], {}, CARD_NUMBER, CARD_NUMBER[:9], "é" * 6)
+            for odd in odds:
+                body = json.dumps(_replaced(good, path, odd)).encode()
+                result, _ = converse(case, op, _instead(case, op, HttpReply(200, {}, body)))
+                what = f"{op.action} answered with {'.'.join(map(str, path))} = {odd!r} came to {result}"
+                assert result.outcome is whole.outcome, what
+                # A card that was shown twice is known by the other time.
+                kept = {result.card.country, result.card.bin} if result.card else set()
+                assert kept <= {None, card.country if card else None, card.bin if card else None}, what
+                assert CARD_NUMBER[:9] not in repr(result), what
+
+
 def check_notifications_are_verified_before_they_are_read(case: Case) -> None:
     if case.news is None or case.sign is None:
         return
@@ -395,6 +423,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     check_faults_prove_nothing,
     check_amounts_are_in_the_providers_units,
     check_nothing_secret_shows,
+    check_a_cards_issuer_is_told_or_unknown,
     check_notifications_are_verified_before_they_are_read,
     check_signed_garbage_is_invalid,
 )

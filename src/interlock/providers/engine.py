@@ -150,7 +150,13 @@ class ProviderEngine:
         line = self._lines[provider_name]
         started = self._clock.monotonic()
         call = _Call()
-        with self._telemetry.span("provider.call", provider=provider_name, operation=op.action.value) as span:
+        with self._telemetry.span(
+            "provider.call",
+            provider=provider_name,
+            operation=op.action.value,
+            attempt_id=op.attempt_id,
+            payment_id=op.payment_id,
+        ) as span:
             ticket = line.breaker.admit(started)
             if ticket is None:
                 result = Result(Outcome.UNKNOWN, detail=FaultClass.BREAKER_OPEN.value)
@@ -218,6 +224,7 @@ class ProviderEngine:
                 "provider.adapter_failed",
                 provider=line.config.name,
                 operation=op.action.value,
+                payment_id=op.payment_id,
                 error=type(error).__name__,
             )
             return Result(Outcome.UNKNOWN, detail="adapter_error")

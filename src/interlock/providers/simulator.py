@@ -8,11 +8,12 @@ from __future__ import annotations
 import hmac
 from collections.abc import Generator, Mapping
 from hashlib import sha256
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
 import msgspec
 
+from interlock.core.kernel.cards import bin_of, country_of
 from interlock.core.kernel.clock import DAY, MINUTE, Millis
 from interlock.core.kernel.errors import Invalid, Unauthenticated
 from interlock.core.kernel.money import Money
@@ -102,6 +103,19 @@ REFUSALS: Mapping[tuple[int, str], _Reason] = {
 _OTHER_REASON = _Reason("soft", "declined", Retry.NEVER)
 
 
+class _Card(msgspec.Struct, frozen=True):
+    brand: str
+    last4: str
+    exp_month: int
+    exp_year: int
+    country: Any = None
+    bin: Any = None
+
+    def known(self) -> Card:
+        country, number = country_of(self.country), bin_of(self.bin, brand=self.brand)
+        return Card(self.brand, self.last4, self.exp_month, self.exp_year, country, number)
+
+
 class _Operation(msgspec.Struct, frozen=True):
     """An operation as the provider shows it; further fields are its own affair."""
 
@@ -116,7 +130,7 @@ class _Operation(msgspec.Struct, frozen=True):
     decline_code: str | None = None
     action_url: str | None = None
     expires_at: int | None = None
-    card: Card | None = None
+    card: _Card | None = None
     metadata: dict[str, str] = {}
 
 
@@ -335,7 +349,7 @@ def _result(shown: _Operation) -> Result:
         captured=meaning.captured,
         decline=decline,
         next_action=action,
-        card=shown.card,
+        card=shown.card.known() if shown.card else None,
         authorization_expires_at=shown.expires_at,
     )
 

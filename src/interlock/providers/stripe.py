@@ -36,9 +36,14 @@ from interlock.providers.protocol import (
 from interlock.providers.stripe_notifications import read_event, verify
 from interlock.providers.stripe_objects import (
     CURRENCIES,
+    ErrorBody,
+    IntentPage,
+    Method,
     PaymentIntent,
     Refund,
+    RefundPage,
     StripeError,
+    card_of_method,
     decline_of,
     refund_of,
     result_of,
@@ -62,24 +67,6 @@ DAY_MS = 24 * 3_600_000
 Params = list[tuple[str, str]]
 Retrieval = Generator[HttpRequest, "HttpReply | Fault", "PaymentIntent | None"]
 _T = TypeVar("_T")
-
-
-class _Page(msgspec.Struct, frozen=True):
-    data: list[PaymentIntent]
-    has_more: bool = False
-
-
-class _RefundPage(msgspec.Struct, frozen=True):
-    data: list[Refund]
-    has_more: bool = False
-
-
-class _Method(msgspec.Struct, frozen=True):
-    id: str
-
-
-class _ErrorBody(msgspec.Struct, frozen=True):
-    error: StripeError
 
 
 class StripeProvider:
@@ -123,11 +110,14 @@ class StripeProvider:
             reply = yield _prepare(op, ctx)
             if isinstance(reply, Fault):
                 return unknown(reply.kind.value)
-            made = _read(reply, _Method) if reply.status == 200 else None
+            made = _read(reply, Method) if reply.status == 200 else None
             if made is None:
-                body = _read(reply, _ErrorBody) if 400 <= reply.status < 500 else None
+                body = _read(reply, ErrorBody) if 400 <= reply.status < 500 else None
                 return unknown(f"http_{reply.status}") if body is None else refusal_of(reply, body.error)
-            op = msgspec.structs.replace(op, token=made.id)
+            result = yield from self._act(msgspec.structs.replace(op, token=made.id), ctx)
+            # Stripe has shown the card before money could move: it is known however this ends.
+            known = card_of_method({"card": made.card})
+            return msgspec.structs.replace(result, card=result.card.with_issuer_of(known) if result.card else known)
         return (yield from self._act(op, ctx))
 
     def _act(self, op: Operation, ctx: Context) -> Conversation:
@@ -148,7 +138,7 @@ class StripeProvider:
 
     def _not_done(self, op: Operation, ctx: Context, reply: HttpReply) -> Conversation:
         """No intent came back: refused, declined, or in doubt."""
-        body = _read(reply, _ErrorBody) if 400 <= reply.status < 500 else None
+        body = _read(reply, ErrorBody) if 400 <= reply.status < 500 else None
         if body is None:
             return unknown(f"http_{reply.status}")
         error = body.error
@@ -159,7 +149,10 @@ class StripeProvider:
         if op.action is Action.AUTHORIZE:
             if intent is not None and not _is_ours(intent, op):
                 return unknown("reference_mismatch", reference=intent.id)
-            return msgspec.structs.replace(result, provider_reference=None if intent is None else intent.id)
+            reference = None if intent is None else intent.id
+            return msgspec.structs.replace(
+                result, provider_reference=reference, card=card_of_method(error.payment_method)
+            )
         if error.code == "payment_intent_unexpected_state" and op.provider_reference is not None:
             # Perhaps it is done already, by an earlier sending of this very request: the intent knows.
             found = yield from self._retrieve(op.provider_reference, ctx)
@@ -179,7 +172,7 @@ class StripeProvider:
         if isinstance(reply, Fault):
             return unknown(reply.kind.value)
         if reply.status != 200:
-            body = _read(reply, _ErrorBody) if 400 <= reply.status < 500 else None
+            body = _read(reply, ErrorBody) if 400 <= reply.status < 500 else None
             if body is None:
                 return unknown(f"http_{reply.status}")
             result = refusal_of(reply, body.error)
@@ -202,7 +195,7 @@ class StripeProvider:
         params = [("created[gte]", str(op.started_at // 1_000 - CLOCK_SKEW_S)), ("limit", str(PAGE))]
         cursor: Params = []
         for _ in range(LIST_PAGES_MAX):
-            page = _answer((yield _get("/v1/payment_intents", params + cursor, ctx)), _Page)
+            page = _answer((yield _get("/v1/payment_intents", params + cursor, ctx)), IntentPage)
             if page is None:
                 return unknown("lookup_failed")
             for found in page.data:
@@ -217,7 +210,7 @@ class StripeProvider:
     def _search(self, op: Operation, ctx: Context) -> Conversation:
         """Too many intents since to list: search, which lags, so that not finding proves nothing."""
         query = [("query", f'metadata["attempt_id"]:"{op.attempt_id}"')]
-        page = _answer((yield _get("/v1/payment_intents/search", query, ctx)), _Page)
+        page = _answer((yield _get("/v1/payment_intents/search", query, ctx)), IntentPage)
         for found in page.data if page is not None else ():
             if found.metadata.get("attempt_id") == op.attempt_id:
                 return self._judge(op, Action.AUTHORIZE, (yield from self._retrieve(found.id, ctx)) or found)
@@ -233,7 +226,7 @@ class StripeProvider:
         params = [("payment_intent", op.provider_reference), ("limit", str(PAGE))]
         cursor: Params = []
         for _ in range(LIST_PAGES_MAX):
-            page = _answer((yield _get("/v1/refunds", params + cursor, ctx)), _RefundPage)
+            page = _answer((yield _get("/v1/refunds", params + cursor, ctx)), RefundPage)
             if page is None:
                 return unknown("lookup_failed")
             for found in page.data:
@@ -396,5 +389,5 @@ def _retry_after(reply: HttpReply) -> float | None:
 _EXPAND: Params = [("expand[]", "latest_charge")]
 _NOT_CAPTURED = Result(Outcome.NOT_SENT, detail="not captured")
 _DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (PaymentIntent, Refund, _Method, _Page, _RefundPage, _ErrorBody)
+    kind: msgspec.json.Decoder(kind) for kind in (PaymentIntent, Refund, Method, IntentPage, RefundPage, ErrorBody)
 }

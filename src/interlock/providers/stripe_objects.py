@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
+from interlock.core.kernel.cards import bin_of, country_of
 from interlock.core.kernel.currencies import EXPONENTS
 from interlock.core.kernel.money import Money
 from interlock.core.kernel.providers import Action, Card, Decline, Outcome, Result, Retry
@@ -64,6 +66,9 @@ class CardDetails(msgspec.Struct, frozen=True):
     exp_month: int | None = None
     exp_year: int | None = None
     capture_before: int | None = None
+    country: Any = None
+    iin: Any = None
+    """Told to few accounts only."""
 
 
 class MethodDetails(msgspec.Struct, frozen=True):
@@ -87,6 +92,8 @@ class StripeError(msgspec.Struct, frozen=True):
     message: str | None = None
     param: str | None = None
     payment_intent: PaymentIntent | None = None
+    payment_method: Any = None
+    """Along with a decline: what was declined."""
 
 
 class Redirect(msgspec.Struct, frozen=True):
@@ -138,6 +145,25 @@ class Refund(msgspec.Struct, frozen=True):
     failure_reason: str | None = None
 
 
+class IntentPage(msgspec.Struct, frozen=True):
+    data: list[PaymentIntent]
+    has_more: bool = False
+
+
+class RefundPage(msgspec.Struct, frozen=True):
+    data: list[Refund]
+    has_more: bool = False
+
+
+class Method(msgspec.Struct, frozen=True):
+    id: str
+    card: Any = None
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    error: StripeError
+
+
 class Means(Enum):
     """What a status says about the money."""
 
@@ -182,7 +208,11 @@ def unknown(detail: str, *, reference: str | None = None) -> Result:
 
 
 def authorization_of(intent: PaymentIntent, *, capture: bool) -> Result:
-    """What became of the authorise attempt this intent was made for."""
+    """What became of the authorise attempt this intent was made for, and of which card it was, whatever became of it."""
+    return msgspec.structs.replace(_authorization_of(intent, capture=capture), card=_card_of(intent))
+
+
+def _authorization_of(intent: PaymentIntent, *, capture: bool) -> Result:
     means = PAYMENT_INTENT_STATUS.get(intent.status)
     total = from_stripe(intent.amount, intent.currency)
     match means:
@@ -196,7 +226,6 @@ def authorization_of(intent: PaymentIntent, *, capture: bool) -> Result:
                 provider_reference=intent.id,
                 amount=amount,
                 captured=taken,
-                card=_card_of(intent),
                 authorization_expires_at=None if taken else _capture_before(intent),
             )
         case Means.WORKING:
@@ -290,11 +319,25 @@ def _card_details(intent: PaymentIntent) -> CardDetails | None:
     return details.card if details is not None else None
 
 
+def card_of_method(method: Any) -> Card | None:
+    """The card of a payment method, where one is shown whole: its id alone tells nothing."""
+    try:
+        shown = msgspec.convert(method, MethodDetails)
+    except msgspec.ValidationError:
+        return None
+    return _card(shown.card)
+
+
 def _card_of(intent: PaymentIntent) -> Card | None:
-    card = _card_details(intent)
+    error = intent.last_payment_error
+    return _card(_card_details(intent)) or (card_of_method(error.payment_method) if error is not None else None)
+
+
+def _card(card: CardDetails | None) -> Card | None:
     if card is None or card.brand is None or card.last4 is None or card.exp_month is None or card.exp_year is None:
         return None
-    return Card(card.brand, card.last4, card.exp_month, card.exp_year)
+    country, number = country_of(card.country), bin_of(card.iin, brand=card.brand)
+    return Card(card.brand, card.last4, card.exp_month, card.exp_year, country, number)
 
 
 def _capture_before(intent: PaymentIntent) -> int | None:

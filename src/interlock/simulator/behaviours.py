@@ -3,6 +3,7 @@
 Extensions to the plain tokens:
   * `tok_X-at-NAME` behaves like `tok_X` at the instance NAME and like `tok_approve` at the others: one provider fails, the next
     one works.
+  * `tok_X-card-BIN` and `tok_X-at-NAME-card-BIN` are of another card (`cards.py`) and do the same.
   * A token nobody issued is declined.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+from interlock.simulator import cards
 from interlock.simulator.books import Verdict
 from interlock.simulator.faults import FaultKind
 from interlock.simulator.model import Status
@@ -66,6 +68,9 @@ TOKENS: dict[str, Behaviour] = {
 
 
 def behaviour_of(token: str, instance: str) -> Behaviour:
+    token, card = cards.split(token)
+    if card is None:
+        return UNKNOWN_TOKEN
     known = TOKENS.get(token)
     if known is not None:
         return known

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from interlock.core.kernel.clock import Millis
+from interlock.simulator.cards import USUAL, Card
 from interlock.simulator.model import (
     Charge,
     ChargeRequest,
@@ -149,7 +150,9 @@ class Books:
 
     # Money
 
-    def charge(self, ask: ChargeRequest, verdict: Verdict, now: Millis, *, dispute: bool = False) -> Operation:
+    def charge(
+        self, ask: ChargeRequest, verdict: Verdict, now: Millis, *, card: Card = USUAL, dispute: bool = False
+    ) -> Operation:
         charge = Charge(
             id=self._new_id("sch"),
             operation=self._new_id("sop"),
@@ -160,6 +163,7 @@ class Books:
             expires_at=now + self.authorization_ms,
             dispute_when_captured=dispute,
             return_url=ask.return_url,
+            card=card,
             metadata=ask.metadata,
         )
         operation = Operation(

@@ -98,6 +98,7 @@ def _charge_row(instance: SimulatedProvider, charge: Charge) -> dict[str, Any]:
         "charge": charge.id,
         "attempt_id": instance.books.operations[charge.operation].reference,
         "payment_id": charge.metadata.get("payment_id"),
+        "card": charge.card,
         "currency": charge.currency,
         "amount": charge.amount,
         "authorized": charge.authorized,

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from interlock.core.kernel.clock import Millis
+from interlock.simulator.cards import Card
 from interlock.simulator.model import Kind
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -127,6 +128,25 @@ class NotificationFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """Also tell what the answer already said."""
 
 
+class Refusals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cards whose issuer says no: those that have all that is given."""
+
+    declined: Share
+    """Share of the charges that are approved otherwise."""
+    bin: Annotated[str, Meta(pattern="^[0-9]{6,8}$")] | None = None
+    country: Annotated[str, Meta(pattern="^[A-Z]{2}$")] | None = None
+    brand: Annotated[str, Meta(pattern="^[a-z_]{1,40}$")] | None = None
+    decline_code: Annotated[str, Meta(pattern="^[a-z_]{1,60}$")] = "issuer_unavailable"
+
+    def __post_init__(self) -> None:
+        if not (self.bin or self.country or self.brand):
+            raise ValueError("say which cards are refused: by bin, country or brand")
+
+    def meets(self, card: Card) -> bool:
+        wanted = ((self.bin, card.bin), (self.country, card.country), (self.brand, card.brand))
+        return all(value in (None, there) for value, there in wanted)
+
+
 class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is to go wrong. The default is nothing. A plan replaces the one before as a whole."""
 
@@ -136,6 +156,8 @@ class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rates: dict[FaultKind, Share] = {}
     operations: dict[Kind, dict[FaultKind, Share]] = {}
     """In the place of the above, for one kind of operation."""
+    refusals: list[Refusals] = []
+    """The first that meets a card counts."""
     latency: Latency = Latency()
     outages: list[Outage] = []
     hang_s: Seconds = 30.0
@@ -184,6 +206,11 @@ class FaultDice:
             return None
         drawn = bisect_right(table[0], self.random.random())
         return table[1][drawn] if drawn < len(table[1]) else None
+
+    def refusal(self, card: Card) -> str | None:
+        """The code with which the card's issuer says no, if it does."""
+        met = next((one for one in self.plan.refusals if one.meets(card)), None)
+        return met.decline_code if met is not None and self.happens(met.declined) else None
 
     def latency_s(self) -> float:
         return 0.0 if self._instant else self.plan.latency.sample_s(self.random)

@@ -15,6 +15,7 @@ import msgspec
 
 from interlock.core.kernel.clock import DAY, Millis
 from interlock.core.kernel.secrets import Secret
+from interlock.simulator import cards
 from interlock.simulator.behaviours import Behaviour, Telling, behaviour_of
 from interlock.simulator.books import WAITING, Answered, Books, Journal, NewId, Verdict
 from interlock.simulator.faults import BEFORE_ACCEPT, FaultDice, FaultKind, FaultPlan, OutageMode
@@ -31,7 +32,6 @@ from interlock.simulator.messages import (
     refusal,
 )
 from interlock.simulator.model import (
-    Card,
     Charge,
     ChargeRequest,
     Dispute,
@@ -263,7 +263,10 @@ class SimulatedProvider:
             verdict = behaviour.verdict
             if pending and verdict.status is Status.AUTHORIZED:
                 verdict = Verdict(Status.PENDING)
-            operation = books.charge(ask.body, verdict, now, dispute=behaviour.dispute)
+            card = cards.split(ask.body.token)[1] or cards.USUAL
+            if verdict.status is not Status.DECLINED and (code := self.dice.refusal(card)) is not None:
+                verdict = Verdict(Status.DECLINED, code)
+            operation = books.charge(ask.body, verdict, now, card=card, dispute=behaviour.dispute)
         else:
             charge = books.charges[ask.charge]
             act = {Kind.CAPTURE: books.capture, Kind.VOID: books.void, Kind.REFUND: books.refund}[ask.kind]
@@ -387,7 +390,7 @@ class SimulatedProvider:
             decline_code=operation.decline_code,
             action_url=f"{self.public_url}/3ds/{operation.charge}" if waits else None,
             expires_at=charge.expires_at if shown is Status.AUTHORIZED else None,
-            card=Card() if operation.kind is Kind.CHARGE else None,
+            card=charge.card if operation.kind is Kind.CHARGE else None,
             metadata=charge.metadata,
         )
 

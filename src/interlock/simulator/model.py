@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from interlock.core.kernel.clock import Millis
 from interlock.core.kernel.currencies import EXPONENTS
+from interlock.simulator.cards import USUAL, Card
 
 AMOUNT_MAX = 2**53
 Amount = Annotated[int, Meta(ge=1, le=AMOUNT_MAX)]
@@ -91,6 +92,7 @@ class Charge(msgspec.Struct, omit_defaults=True):
     disputes: list[Dispute] = []
     dispute_when_captured: bool = False
     return_url: str | None = None
+    card: Card = USUAL
     metadata: dict[str, str] = {}
 
     @property
@@ -132,13 +134,6 @@ class FollowOnRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     currency: str | None = None
     final: bool = False
     """With a capture: release the rest."""
-
-
-class Card(msgspec.Struct, frozen=True):
-    brand: str = "visa"
-    last4: str = "4242"
-    exp_month: int = 12
-    exp_year: int = 2031
 
 
 class OperationDocument(msgspec.Struct, frozen=True, omit_defaults=True):

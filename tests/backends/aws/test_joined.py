@@ -10,8 +10,9 @@ from interlock.backends.kafka.bus import KafkaBus
 from interlock.backends.kafka.config import ApiKey, KafkaConfig
 from interlock.backends.local.clock import SystemClock
 from interlock.backends.mongo.documents import MongoDocuments
-from interlock.bootstrap_aws import open_platform_on_aws
+from interlock.bootstrap_aws import LINES_ARE_ELSEWHERE, open_platform_on_aws
 from interlock.config import Settings
+from interlock.core.desk.explain.model import Observed
 from interlock.core.kernel.bus import BusMessage
 from interlock.core.kernel.documents import Collection
 from interlock.core.kernel.errors import StoreUnavailable
@@ -41,6 +42,13 @@ async def test_platform_opens_though_nothing_of_aws_answers(monkeypatch: pytest.
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     platform = await open_platform_on_aws(Settings.load(file=None, environment={"INTERLOCK_AWS": json.dumps(AWS)}))
+    await platform.close()
+
+
+async def test_story_is_told_where_log_lines_are_as_none_are_kept_on_aws():
+    platform = await open_platform_on_aws(Settings.load(file=None, environment={"INTERLOCK_AWS": json.dumps(AWS)}))
+    found = await platform.storage.observations.of_payment("pay_1", since=0, until=2**50, limit=10)
+    assert found == Observed(note=LINES_ARE_ELSEWHERE)
     await platform.close()
 
 

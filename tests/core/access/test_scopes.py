@@ -17,7 +17,7 @@ Caller = namedtuple("Caller", "scopes")
         (["payments:*"], {"payments:read", "payments:write"}),
         (["refunds:*"], {"refunds:write"}),
         (["ledger:*", "ledger:read"], {"ledger:read"}),
-        (["desk:*", "routing:read"], {"desk:read", "desk:write", "routing:read"}),
+        (["desk:*", "routing:read"], {"desk:read", "desk:write", "desk:approve", "routing:read"}),
         ([], set()),
     ],
 )
@@ -39,7 +39,7 @@ def test_foreign_words_mean_nothing():
 
 
 def test_every_scope_of_the_contract_is_there_once_and_in_order():
-    assert len(set(SCOPES)) == len(SCOPES) == 16
+    assert len(set(SCOPES)) == len(SCOPES) == 17
     assert scope_text(reversed(SCOPES)) == " ".join(SCOPES)
 
 

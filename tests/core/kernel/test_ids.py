@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.core.kernel.ids import ID_LENGTH, format_id, is_id
+from interlock.core.kernel.ids import ID_LENGTH, format_id, instant_of, is_id
 
 AT = st.integers(min_value=0, max_value=2**48 - 1)
 UNIQUE = st.integers(min_value=0, max_value=2**80 - 1)
@@ -24,6 +24,11 @@ def test_formatted_id_is_an_id_of_its_prefix_only(at: int, unique: int) -> None:
 def test_ids_sort_by_time_then_by_unique_bits(a: tuple[int, int], b: tuple[int, int]) -> None:
     assert (format_id("pay", *a) < format_id("pay", *b)) == (a < b)
     assert (format_id("pay", *a) == format_id("pay", *b)) == (a == b)
+
+
+@given(AT, UNIQUE)
+def test_an_id_tells_when_it_was_made(at: int, unique: int) -> None:
+    assert instant_of(format_id("att", at, unique)) == at
 
 
 def test_only_eighty_unique_bits_are_used() -> None:

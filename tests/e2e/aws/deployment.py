@@ -1,7 +1,7 @@
 """Deploys the platform to the emulator: the same archives, function descriptions, definitions and queues that Terraform deploys.
 
-What differs from an account is said here and nowhere else: functions run under the machine's Python with the layer beside them, and
-the event source mapping of Kafka, which the emulator lacks, is a thread (`mapping.py`).
+What differs from an account is said here and nowhere else: functions run under the machine's Python with their layers beside them,
+and the event source mapping of Kafka, which the emulator lacks, is a thread (`mapping.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import io
 import json
 import uuid
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -256,6 +256,8 @@ class Deployment:
         """Name -> ARN."""
         sqs, found = self.client("sqs"), {}
         for spec in QUEUES:
+            if spec.name == "workflows":  # Step Functions needs none, and Terraform makes none
+                continue
             name = f"{PREFIX}{spec.name}"
             dead = sqs.create_queue(QueueName=f"{name}{DEAD_SUFFIX}", Attributes=dead_definition())["QueueUrl"]
             dead_arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -288,7 +290,7 @@ class Deployment:
             Runtime="provided.al2023",
             Role=f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}{name}",
             Handler="handler.handle",
-            Code={"ZipFile": _with_bootstrap(self._packages.archive(name), self._packages.layer)},
+            Code={"ZipFile": _with_bootstrap(self._packages.archive(name), self._packages.loaded_by(described))},
             MemorySize=described["memory_mb"],
             Timeout=described["timeout_s"],
             Environment={"Variables": dict(environment)},
@@ -318,7 +320,7 @@ class Deployment:
                 )
 
     def _routes(self, api: str) -> None:
-        """A route for each operation of the OpenAPI document, as modules/api makes them."""
+        """A route for each operation of the OpenAPI document, and whole prefixes, as modules/api makes them."""
         gateway = self.client("apigatewayv2")
         prefixes = {
             described["trigger"]["http"]["prefix"]: name
@@ -344,6 +346,12 @@ class Deployment:
             IdentitySource=["$request.header.Authorization"],
         )["AuthorizerId"]
         document = json.loads((ROOT / "openapi/interlock.json").read_text())
+        for prefix, name in prefixes.items():
+            for method in description(name)["trigger"]["http"].get("methods", ()):
+                for path in (prefix, f"{prefix}/{{proxy+}}"):
+                    gateway.create_route(
+                        ApiId=api, RouteKey=f"{method} {path}", Target=f"integrations/{integrations[name]}"
+                    )
         for path, operations in document["paths"].items():
             prefix = max((one for one in prefixes if path.startswith(one)), key=len)
             for method, operation in operations.items():
@@ -377,12 +385,12 @@ def _filled(text: str, functions: list[str]) -> str:
     return text
 
 
-def _with_bootstrap(archive: Path, layer: Path) -> bytes:
+def _with_bootstrap(archive: Path, layers: Sequence[Path]) -> bytes:
     """The runtime names an exception by its class, as the service's own does; the emulator's own does not."""
     python = require("lambda-runtime")
+    path = ":".join(["$LAMBDA_TASK_ROOT", *map(str, layers)])
     bootstrap = (
-        f'#!/bin/sh\ncd "$LAMBDA_TASK_ROOT"\nexport PYTHONPATH="$LAMBDA_TASK_ROOT:{layer}"\n'
-        f'exec "{python}" -m awslambdaric "$_HANDLER"\n'
+        f'#!/bin/sh\ncd "$LAMBDA_TASK_ROOT"\nexport PYTHONPATH="{path}"\nexec "{python}" -m awslambdaric "$_HANDLER"\n'
     )
     packed = io.BytesIO(archive.read_bytes())
     with zipfile.ZipFile(packed, "a") as whole:

@@ -6,6 +6,8 @@ import hashlib
 import platform
 import shutil
 import sys
+import tempfile
+from collections.abc import Mapping
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -31,26 +33,34 @@ package = _module()
 
 class Packages:
     def __init__(self, folder: Path) -> None:
-        """Archives of the functions go to `folder`; the layer, which seldom changes, is kept in the cache."""
+        """Archives of the functions go to `folder`; the layers, which seldom change, are kept in the cache."""
         self.functions: list[str] = package.functions()
-        self.layer = layer()
+        self._layers = layers()
         package.pack_functions(folder)
         self._folder = folder
 
     def archive(self, name: str) -> Path:
         return self._folder / f"{name}.zip"
 
+    def loaded_by(self, described: Mapping[str, Any]) -> list[Path]:
+        """The layers of a function described so, as Terraform gives them to it."""
+        return [self._layers["dependencies"], *([self._layers["arrays"]] if described.get("arrays") else [])]
 
-def layer() -> Path:
-    """The layer's packages, unpacked."""
+
+def layers() -> dict[str, Path]:
+    """Each layer's packages, unpacked."""
     lock = hashlib.sha256(
         (ROOT / "src/lambdas/requirements.lock").read_bytes() + (ROOT / "src/lambdas/package.py").read_bytes()
     ).hexdigest()[:12]
-    home = CACHE / f"lambda-layer-{lock}-{ARCH}"
-    if not (home / ".complete").exists():
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir(parents=True)
-        archive = package.pack_dependencies(ARCH, home)
-        shutil.unpack_archive(archive, home)
-        (home / ".complete").touch()
-    return home / "python"
+    home = CACHE / f"layer-{lock}-{ARCH}"
+    if not home.exists():
+        # Made aside and moved at once: two who make it at the same time do not meet, and half a layer is none.
+        CACHE.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix="lambda-layer-draft-", dir=CACHE))
+        for archive in package.pack_layers(ARCH, draft):
+            shutil.unpack_archive(archive, draft / archive.stem.partition("-")[0])
+        try:
+            draft.rename(home)
+        except OSError:  # somebody else was faster
+            shutil.rmtree(draft, ignore_errors=True)
+    return {name: home / name / "python" for name in ("dependencies", "arrays")}

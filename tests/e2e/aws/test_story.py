@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import uuid
@@ -24,6 +25,7 @@ from interlock.core.webhooks.ports import QUEUE as WEBHOOKS
 from interlock.core.webhooks.ports import QUEUE_SPEC
 from interlock.core.webhooks.records import endpoints_partition
 from interlock.entrypoints.worker import EVENTS_TOPIC
+from tests.e2e.aws.console import Person
 from tests.e2e.aws.stage import TENANT, Api, Stage, answers, until
 from tests.free_ports import free_ports
 
@@ -116,6 +118,109 @@ async def test_api_and_worker_run_as_processes_over_the_same_storage(stage: Stag
                 one.kill()
 
 
+def on_the_command_line(stage: Stage, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`interlock`, by somebody who administers the account."""
+    environment = {
+        **os.environ,
+        **stage.deployed.environment,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+    del environment["POWERTOOLS_SERVICE_NAME"]
+    command = [sys.executable, "-m", "interlock.entrypoints.cli", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+async def test_support_explains_a_payment_at_the_console_and_repairs_it_with_somebody_elses_approval(
+    stage: Stage, api: Api, tmp_path: Path
+) -> None:
+    origin, password = stage.deployed.environment["INTERLOCK_BASE_URL"], "correct horse battery"
+
+    def person() -> Person:
+        return Person(stage.deployed.api, origin)
+
+    def logs() -> str:
+        return stage.logs("http_desk", "tend_desk", "on_payment_event")[-3000:]
+
+    # nobody is let in; the page to sign in at has its style and scripts, and browsers keep them
+    stranger = person()
+    assert (refused := stranger.get("/console")).status == 303, logs()
+    assert refused.location == "/console/sign-in?to=/console"
+    page = stranger.get("/console/sign-in")
+    assert page.status == 200 and "script-src 'self'" in page.headers["content-security-policy"]
+    loaded = re.findall(r'(?:src|href)="(/console/static/[^"]+)"', page.text)
+    assert {one.partition("?")[0].rpartition("/")[2] for one in loaded} >= {"console.js", "htmx.min.js", "mark.svg"}
+    for path in loaded:
+        file = stranger.get(path)
+        assert (file.status, file.headers["cache-control"]) == (200, "public, max-age=31536000, immutable"), path
+        assert file.body
+    assert stranger.get("/console/static/mark.svg").body.startswith(b"<svg")
+    assert stranger.head("/console/sign-in").status == 200
+
+    # the first person is made on the command line, the second at the console
+    added = on_the_command_line(stage, tmp_path, "operators", "add", "ada", "--role", "admin", "--password", password)
+    assert added.returncode == 0, added.stderr
+    ada, grace = person(), person()
+    ada.sign_in("ada", password)
+    form = {"name": "grace", "password": password, "role": "lead"}
+    assert ada.post("/console/people", form, page="/console/people", origin="https://evil.example").status == 403
+    assert ada.post("/console/people", {"csrf": "0" * 64, **form}).status == 403
+    assert ada.post("/console/people", form, page="/console/people").location == "/console/people"
+    grace.sign_in("grace", password)
+
+    # causes are searched with packages that only some functions load
+    status, causes = api.ask("GET", "/v1/desk/causes")
+    assert (status, causes["verdict"]) == (200, "calm"), (causes, logs())
+
+    # every page opens, and says what is not there
+    payment = api.ask("POST", "/v1/payments", SALE, key="order-desk")[1]
+    story = f"/console/payments/{payment['id']}"
+    await until(lambda: grace.get(story).status == 200, logs)
+    told = grace.get(story).text
+    assert "Timeline" in told and "succeeded" in told and "tok_approve" not in told
+    for path in (
+        "/alerts",
+        "/risk",
+        "/repairs",
+        "/objectives",
+        "/payments",
+        "/causes",
+        "/blast",
+        "/webhooks",
+        "/ledger",
+    ):
+        assert (seen := grace.get(f"/console{path}")).status == 200, (path, seen.text[-500:], logs())
+    overview = grace.get("/console").text
+    assert 'data-live-by="looks"' in overview and 'href="/console/queues/webhooks"' in overview
+    assert 'href="/console/queues/workflows"' not in overview
+    assert json.loads(grace.get("/console/live/marks").body)["payments"].startswith("att_")
+    assert "does not have DuckDB" in grace.get("/console/sql").text
+    assert "in each process" in grace.get("/console/providers").text
+    assert grace.get("/console/operations/slo-burn-page").status == 200
+    assert grace.get("/console/queues/notifications").status == 200
+
+    # what a source of alerts proves itself with stands in the table only sealed
+    source = {"id": "prometheus", "name": "Prometheus", "format": "alertmanager", "proof": "bearer"}
+    made = ada.post("/console/alert-sources", source, page="/console/alert-sources")
+    assert made.status in (200, 303), (made.text, logs())
+
+    # a repair: who asked cannot approve it, and once approved it is carried out by itself
+    preview = f"/console/repairs/new?action=refund&ids={payment['id']}"
+    chosen = re.search(r'name="payments" value="([^"]+)"', ada.get(preview).text)
+    assert chosen is not None, logs()
+    wanted = {"action": "refund", "payments": chosen[1], "reason": "charged for nothing"}
+    asked = ada.post("/console/repairs", wanted, page=preview)
+    assert asked.location.startswith("/console/repairs/rpr_"), asked
+    assert ada.post(f"{asked.location}/approve", {}, page=asked.location).status == 403
+    assert grace.post(f"{asked.location}/approve", {}, page=asked.location).location == asked.location, logs()
+    await until(lambda: api.ask("GET", f"/v1/payments/{payment['id']}")[1]["amount_refunded"] == 1999, logs)
+    await until(lambda: "done" in grace.get(asked.location).text, logs)
+
+    # signing out ends it
+    ada.post("/console/sign-out", {}, page="/console")
+    assert ada.get("/console").location.startswith("/console/sign-in")
+
+
 async def test_file_that_arrives_by_sftp_is_taken_in_by_its_workflow(stage: Stage, platform: Platform) -> None:
     content = b"settled;1999;EUR\n"
     stage.send_file(TENANT, "settlement.csv", content)
@@ -186,17 +291,8 @@ async def test_event_nobody_can_read_fires_an_alarm_and_holds_nothing_up(
 def test_release_and_restored_storage_are_checked_and_read_models_rebuilt_on_the_command_line(
     stage: Stage, tmp_path: Path
 ) -> None:
-    environment = {
-        **os.environ,
-        **stage.deployed.environment,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }
-    del environment["POWERTOOLS_SERVICE_NAME"]
-
     def asked(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
-        command = [sys.executable, "-m", "interlock.entrypoints.cli", *arguments, "--json"]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        done = on_the_command_line(stage, tmp_path, *arguments, "--json")
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout)
 
@@ -207,8 +303,8 @@ def test_release_and_restored_storage_are_checked_and_read_models_rebuilt_on_the
     assert asked("release", "check", "--pay", "simulator=tok_decline_stolen")[0] == 1
     assert asked("dr", "restore-check", "--payments-min", "3")[0] == 0
     stage.forget_documents()
-    command = [sys.executable, "-m", "interlock.entrypoints.cli", "dr", "rebuild-read-models"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    done = on_the_command_line(stage, tmp_path, "dr", "rebuild-read-models")
+    assert done.returncode == 0, done.stderr
     assert "events are in the read models" in done.stdout
     status, checks = asked("dr", "restore-check", "--payments-min", "1000")
     assert (status, [one["ok"] for one in checks]) == (1, [True, False, True])

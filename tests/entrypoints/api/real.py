@@ -123,7 +123,7 @@ def real_platform(data: Path, **settings: object) -> Iterator[RealPlatform]:
     environment |= {f"INTERLOCK_{name.upper()}": str(value) for name, value in settings.items()}
     data.mkdir(parents=True, exist_ok=True)
     ready_file, output = data / "ready.json", data / "output"
-    command = [sys.executable, "-m", "interlock.entrypoints.cli", "up", "--data", str(data), "--port", "0"]
+    command = [sys.executable, "-m", "interlock.entrypoints.cli", "up", "--empty", "--data", str(data), "--port", "0"]
     with output.open("wb") as written:
         process = subprocess.Popen(
             [*command, "--ready-file", str(ready_file)], cwd=ROOT, env=environment, stdout=written, stderr=written

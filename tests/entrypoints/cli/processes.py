@@ -54,7 +54,8 @@ class Up:
 @contextmanager
 def up(folder: Path, *arguments: object, command: str = "up", ready_file: Path | None = None, environment=None):
     where = ready_file or folder / "ready.json"
-    whole = [*COMMAND, command, "--data", folder, "--port", 0, *arguments]
+    empty = ("--empty",) if command == "up" else ()
+    whole = [*COMMAND, command, *empty, "--data", folder, "--port", 0, *arguments]
     if ready_file is not None:
         whole += ["--ready-file", ready_file]
     with _running(whole, environment) as process:

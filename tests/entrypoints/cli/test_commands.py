@@ -160,6 +160,19 @@ def test_payment_is_made_shown_listed_and_explained(run, paid):
     assert {"event", "exchange", "journal"} <= kinds
 
 
+def test_lines_and_spans_are_told_among_the_rest_if_asked_for(run, paid, until):
+    told = until.holds(lambda: out if "http.request took" in (out := run("explain", paid["id"], "--lines").out) else "")
+    assert re.search(r"Z  line      info payment\.succeeded\n    .*aggregate=pay_\w+.* trace=[0-9a-f]{32}\n", told)
+    assert re.search(
+        r"Z  span      provider\.call took \d+\.\d\d ms\n    .*outcome=approved .*trace=[0-9a-f]{32}\n", told
+    )
+    times = re.findall(r"^(\S+Z)  ", told, re.MULTILINE)
+    assert times == sorted(times)
+    plain = run("explain", paid["id"]).out
+    assert "provider.call took" not in plain
+    assert set(plain.splitlines()) <= set(told.splitlines())
+
+
 def test_table_in_a_pipe_has_a_line_for_each_payment_and_none_is_cut(run, paid):
     listed = run("payments", "list").out
     (line,) = [line for line in listed.splitlines() if paid["id"] in line]
@@ -301,6 +314,7 @@ def test_no_command_and_no_log_line_shows_a_secret(run, folder, paid, platform):
         for command in (
             "payments list --json",
             f"explain {paid['id']} --json",
+            f"explain {paid['id']} --lines",
             "events tail --limit 1000 --json",
             "webhooks list --json",
             "queue list",

@@ -145,6 +145,7 @@ def test_corrupt_settings_file_lists_every_fault_at_once_and_ends_with_status_2(
         '[[providers]]\nname = "a b"\nkind = "paypal"\nbase_url = "ftp://x"\nread_timeout_s = 0\n'
         '[[providers]]\nname = "good"\n'
         '[external_issuer]\nissuer = "nope"\n'
+        '[sign_in]\nissuer = "http://login.example.com"\nsecret = "s"\nroles = {lead = "lead", boss = "owner"}\n'
     )
     environment = {"INTERLOCK_SWEEP_INTERVAL_S": "-1", "INTERLOCK_NO_SUCH": "1"}
     ended = interlock("up", "--data", tmp_path / "data", "--settings", settings, environment=environment)
@@ -163,6 +164,10 @@ def test_corrupt_settings_file_lists_every_fault_at_once_and_ends_with_status_2(
         "external_issuer.issuer",
         "external_issuer.jwks_uri",
         "external_issuer.audience",
+        "sign_in.issuer",
+        "sign_in.client_id",
+        "sign_in.secret",
+        "sign_in.roles.boss",
         "sweep_interval_s",
         "INTERLOCK_NO_SUCH",
     }
@@ -185,10 +190,12 @@ def test_settings_that_contradict_each_other_end_it_with_status_2(tmp_path):
         "INTERLOCK_PROVIDERS": '[{"name":"a","kind":"stripe","base_url":"http://127.0.0.1:1"},'
         '{"name":"a","kind":"stripe","base_url":"http://127.0.0.1:1"}]',
         "INTERLOCK_ATTEMPT_DEADLINE_S": "5",
+        "INTERLOCK_SIGN_IN": '{"issuer":"https://login.example.com","client_id":"desk","scopes":["a b"],"roles":{}}',
     }
     ended = interlock("up", "--data", tmp_path / "data", environment=environment)
     assert ended.returncode == 2
-    assert len(ended.stderr.splitlines()) == 2
+    named = [line.partition(":")[0] for line in ended.stderr.splitlines()]
+    assert named == ["providers", "attempt_deadline_s", "sign_in.scopes", "sign_in.scopes", "sign_in.roles"]
 
 
 def test_provider_without_its_credential_ends_it_with_status_1_and_says_which(tmp_path):

@@ -12,11 +12,12 @@ from msgspec import Meta
 from interlock.core.access.model import Principal
 from interlock.core.access.rates import Allowance
 from interlock.core.kernel.errors import InterlockError, Unauthenticated
+from interlock.core.kernel.ids import id_pattern
 from interlock.entrypoints.http.app import Edge, HttpApp
 from interlock.entrypoints.http.health import Readiness, health_routes
 from interlock.entrypoints.http.openapi import encode_document, openapi_document
 from interlock.entrypoints.http.pagination import ListQuery, Page, page_of
-from interlock.entrypoints.http.routing import Answer, Call, Described, Link, Route, id_pattern
+from interlock.entrypoints.http.routing import Answer, Call, Described, Link, Route
 from tests.clocks import ManualClock
 from tests.telemetry import RecordingTelemetry
 

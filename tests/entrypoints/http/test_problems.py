@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import interlock.core.kernel.errors as errors
+from interlock.core.desk.queries.model import QueryStopped
 from interlock.core.kernel.errors import Fault, InterlockError, Invalid, Rejected, Unavailable
 from interlock.entrypoints.http.problems import BY_STATUS, STATUSES, problem_of, row_of
 
@@ -17,7 +18,8 @@ def _classes(root: type[InterlockError]) -> Iterator[type[InterlockError]]:
         yield from _classes(kind)
 
 
-KINDS = [kind for kind in _classes(InterlockError) if kind.__module__ == errors.__name__]
+KINDS = [kind for kind in _classes(InterlockError) if kind.__module__ in (errors.__name__, QueryStopped.__module__)]
+"""Those of the kernel, and the one that carries what a query had cost."""
 
 
 def test_every_error_class_has_a_row():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from interlock.core.kernel.errors import MethodNotAllowed, NotFound
-from interlock.entrypoints.http.routing import Answer, Call, Route, RouteTable, id_pattern
+from interlock.core.kernel.ids import id_pattern
+from interlock.entrypoints.http.routing import Answer, Call, Route, RouteTable
 
 ID = "pay_" + "01" * 13
 

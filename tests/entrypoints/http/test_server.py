@@ -170,6 +170,30 @@ async def test_large_body_does_not_count_as_head(served):
     writer.close()
 
 
+async def test_large_body_in_several_pieces_does_not_count_as_head():
+    """Each piece is longer than a head may be."""
+    taken = []
+
+    async def app(scope, receive, send):
+        size, more = 0, True
+        while more:
+            message = await receive()
+            size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+        taken.append(size)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async with HttpServer(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 600000\r\n\r\n")
+        for _ in range(6):
+            writer.write(bytes(100_000))
+            await writer.drain()
+        answer = await read_response(reader)
+        writer.close()
+    assert (answer.status, taken) == (204, [600_000])
+
+
 @pytest.mark.parametrize(
     "part",
     [b"", b"GET /heal", request(body=GOOD)[:-5]],
@@ -233,3 +257,31 @@ async def test_head_that_never_ends_is_answered_431_while_it_still_comes(served)
         await asyncio.sleep(0.001)
     assert await asyncio.wait_for(line, 5) == b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    ("proxies", "said", "known"),
+    [
+        ((), "198.51.100.7", "127.0.0.1"),
+        (("10.0.0.0/8",), "198.51.100.7", "127.0.0.1"),
+        (("127.0.0.0/8",), "198.51.100.7", "198.51.100.7"),
+        (("127.0.0.1",), "203.0.113.9, 198.51.100.7", "198.51.100.7"),
+        (("127.0.0.1", "198.51.100.0/24"), "203.0.113.9, 198.51.100.7", "203.0.113.9"),
+        (("127.0.0.1",), "", "127.0.0.1"),
+    ],
+)
+async def test_only_a_proxy_that_is_named_is_believed_where_a_request_comes_from(proxies, said, known):
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append(scope["client"][0])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async with HttpServer(app, proxies=proxies) as port:
+        head = f"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {said}\r\nConnection: close\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head.encode())
+        assert b" 204 " in await reader.read()
+        writer.close()
+    assert seen == [known]

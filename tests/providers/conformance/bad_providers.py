@@ -9,11 +9,13 @@ import hmac
 import json
 from hashlib import sha256
 
+from interlock.core.kernel.cards import bin_of, country_of
 from interlock.core.kernel.errors import Invalid, Unauthenticated
 from interlock.core.kernel.money import Money
 from interlock.core.kernel.providers import (
     Action,
     Capabilities,
+    Card,
     Decline,
     Notification,
     NotificationKind,
@@ -95,7 +97,11 @@ class GoodProvider:
             amount=self.amount(op, read),
             captured=bool(op.capture and (op.target or op.action) is Action.AUTHORIZE),
             decline=Decline("soft", "declined", Retry.NEVER) if outcome is Outcome.DECLINED else None,
+            card=self.card(read),
         )
+
+    def card(self, read):
+        return Card("visa", "4242", 12, 2031, country_of(read["country"]), bin_of(read["bin"], brand="visa"))
 
     def is_anothers(self, op, read):
         return read["attempt"] != op.attempt_id or not isinstance(read["payment"], str)
@@ -146,6 +152,8 @@ def answer(op: Operation, request: HttpRequest) -> HttpReply:
         "payment": "pp_1",
         "amount": op.amount.amount,
         "currency": op.amount.currency,
+        "country": "FR",
+        "bin": "49701012",
     }
     return HttpReply(200, {}, json.dumps(body).encode())
 
@@ -334,6 +342,28 @@ class ShowsTheCard(GoodProvider):
     def read(self, op, read):
         result = super().read(op, read)
         return Result(result.outcome, result.provider_reference, amount=result.amount, detail=op.token)
+
+
+class KeepsWhateverIsCalledABin(GoodProvider):
+    def card(self, read):
+        return Card("visa", "4242", 12, 2031, country_of(read["country"]), read["bin"])
+
+
+class KeepsWhateverIsCalledACountry(GoodProvider):
+    def card(self, read):
+        return Card("visa", "4242", 12, 2031, read["country"], bin_of(read["bin"], brand="visa"))
+
+
+class KeepsTooManyDigits(GoodProvider):
+    def card(self, read):
+        return Card("amex", "0005", 12, 2031, country_of(read["country"]), bin_of(read["bin"], brand="visa"))
+
+
+class DoubtsWhatHasAnOddIssuer(GoodProvider):
+    def read(self, op, read):
+        if country_of(read["country"]) is None:
+            return Result(Outcome.UNKNOWN, detail="strange_card")
+        return super().read(op, read)
 
 
 class BelievesAnyNotification(GoodProvider):

@@ -28,6 +28,14 @@ def shown(op):
         "charge": CHARGE,
         "amount": op.amount.amount,
         "currency": op.amount.currency,
+        "card": {
+            "brand": "visa",
+            "last4": "4242",
+            "exp_month": 12,
+            "exp_year": 2031,
+            "country": "FR",
+            "bin": "497010",
+        },
         "metadata": {"payment_id": op.payment_id, "tenant": op.tenant},
     }
 

@@ -19,6 +19,8 @@ INTENT_ID = "pi_3MtwBwLkdIwHu7ix28a3tqPa"
 CHARGE_ID = "ch_3MtwBwLkdIwHu7ix0snN0B15"
 METHOD_ID = "pm_1Q0PsIJvEtkwdCNYMSaVuRz6"
 REFUND_ID = "re_3MtwBwLkdIwHu7ix0Zx1nP3A"
+CARD = {"brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2031, "country": "US"}
+"""As a payment method shows it: to most accounts without the first digits."""
 KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
 
 
@@ -65,6 +67,8 @@ def intent(op, *, status, amount=None, received=None, **fields):
                     "exp_month": 12,
                     "exp_year": 2031,
                     "capture_before": 1_795_600_000,
+                    "country": "US",
+                    "iin": "424242",
                 },
             },
         },
@@ -109,7 +113,7 @@ def well(op, request):
     """All goes well: the operation is carried out, and a look finds it."""
     asked = op.target or op.action
     if request.path == "/v1/payment_methods":
-        return reply({"id": METHOD_ID, "object": "payment_method", "type": "card"})
+        return reply({"id": METHOD_ID, "object": "payment_method", "type": "card", "card": CARD})
     if asked is Action.REFUND:
         if request.method == "GET" and "?" in request.path:
             return listed(refund(op))
@@ -164,6 +168,7 @@ def case(**options):
         credentials={"secret_key": Secret(KEY)},
         answer=well,
         provider_reference=INTENT_ID,
+        bin_field="iin",
         wire_amounts={
             Money(1999, "EUR"): b"amount=1999&currency=eur",
             Money(500, "JPY"): b"amount=500&currency=jpy",

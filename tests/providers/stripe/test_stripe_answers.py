@@ -6,10 +6,12 @@ import pytest
 from interlock.core.kernel.money import Money
 from interlock.core.kernel.providers import Action, Card, Outcome, Retry
 from interlock.providers.conformance import converse, operations
-from interlock.providers.protocol import HttpReply
+from interlock.providers.protocol import Fault, FaultClass, HttpReply
 from interlock.providers.stripe_declines import ADVICE, DECLINES, ERRORS, decline
 from interlock.providers.stripe_objects import CURRENCIES, REFUND_STATUS, from_stripe, to_stripe
 from tests.providers.stripe.fake_stripe import (
+    CARD,
+    CHARGE_ID,
     INTENT_ID,
     REFUND_ID,
     case,
@@ -46,7 +48,7 @@ def ask(op, *replies, kit=CASE, resend=False):
 def test_authorization_reserves_and_tells_card_and_expiry():
     result, (request,) = ask(AUTHORIZE, reply(intent(AUTHORIZE, status="requires_capture")))
     assert (result.outcome, result.captured) == (Outcome.APPROVED, False)
-    assert result.card == Card("visa", "4242", 12, 2031)
+    assert result.card == Card("visa", "4242", 12, 2031, "US", "424242")
     assert result.authorization_expires_at == 1_795_600_000_000
     assert form(request) == {
         "amount": "1999",
@@ -80,6 +82,45 @@ def test_token_becomes_a_payment_method_before_money_can_move():
         {"type": "card", "card[token]": "tok_visa"},
     )
     assert form(used)["payment_method"] == "pm_1"
+
+
+DECLINED = {"type": "card_error", "code": "card_declined", "decline_code": "do_not_honor"}
+VISA = Card("visa", "4242", 12, 2031, "US")
+
+
+def test_declined_authorization_tells_its_card():
+    told = {**DECLINED, "payment_method": {"id": "pm_1", "object": "payment_method", "type": "card", "card": CARD}}
+    whole = intent(AUTHORIZE, status="requires_payment_method", latest_charge=CHARGE_ID)
+    result, _ = ask(AUTHORIZE, error(402, **told, payment_intent=whole))
+    assert (result.outcome, result.card) == (Outcome.DECLINED, VISA)
+    found = intent(AUTHORIZE, status="requires_payment_method", latest_charge=CHARGE_ID, last_payment_error=told)
+    result, _ = ask(look(AUTHORIZE), reply(found))
+    assert (result.outcome, result.card) == (Outcome.DECLINED, VISA)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error(402, **DECLINED),
+        error(400, code="amount_too_small"),
+        HttpReply(500, {}, b""),
+        Fault(FaultClass.READ_TIMEOUT),
+    ],
+)
+def test_card_that_the_preparation_showed_is_known_however_it_ends(answer):
+    op = msgspec.structs.replace(AUTHORIZE, token="tok_visa")
+    result, _ = ask(op, reply({"id": "pm_1", "card": {**CARD, "iin": "42424242"}}), answer)
+    assert result.outcome is not Outcome.APPROVED
+    assert result.card == Card("visa", "4242", 12, 2031, "US", "42424242")
+
+
+@pytest.mark.parametrize(
+    "odd", [None, [], "pm_1", {"brand": "visa"}, {**CARD, "last4": 4242}, {**CARD, "exp_year": "x"}]
+)
+def test_card_that_cannot_be_read_is_not_known_and_no_matter(odd):
+    op = msgspec.structs.replace(AUTHORIZE, token="tok_visa")
+    result, _ = ask(op, reply({"id": "pm_1", "card": odd}), error(402, **DECLINED, payment_method=odd))
+    assert (result.outcome, result.card) == (Outcome.DECLINED, None)
 
 
 def test_token_that_is_refused_is_a_decline_for_want_of_another():

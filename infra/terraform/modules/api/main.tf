@@ -1,5 +1,6 @@
 # API Gateway from the OpenAPI document: a route for each operation, to the function whose prefix fits best; an operation that asks
-# for OAuth is behind the authoriser. CloudFront with WAF stands before it, as an HTTP API takes no WAF of its own.
+# for OAuth is behind the authoriser. A function that names methods gets every path below its prefix. CloudFront with WAF stands
+# before it, as an HTTP API takes no WAF of its own.
 
 variable "name" { type = string }
 variable "region" { type = string }
@@ -10,8 +11,8 @@ variable "document" {
 }
 
 variable "functions" {
-  description = "Function -> { prefix, arn, invoke_arn, name } of those with an http trigger."
-  type        = map(object({ prefix = string, arn = string, invoke_arn = string, name = string }))
+  description = "Function -> { prefix, methods, arn, invoke_arn, name } of those with an http trigger."
+  type        = map(object({ prefix = string, methods = list(string), arn = string, invoke_arn = string, name = string }))
 }
 
 variable "authorizer" {
@@ -48,6 +49,14 @@ locals {
     is_open  = length([for way in try(operation.security, []) : way if contains(keys(way), "oauth2")]) == 0
     function = [for name, function in var.functions : name if startswith(path, function.prefix) && length(function.prefix) == max([for other in values(var.functions) : startswith(path, other.prefix) ? length(other.prefix) : 0]...)][0]
   }]]) : one.key => one if !contains(var.hidden, one.path) }
+
+  # What is below such a prefix is for the function to say, and who asks, too.
+  whole = { for one in flatten([for name, function in var.functions : [for method in function.methods : [for path in [function.prefix, "${function.prefix}/{proxy+}"] : {
+    key      = "${method} ${path}"
+    is_open  = true
+    function = name
+  }]]]) : one.key => one }
+  routes = merge({ for key, one in local.operations : key => { is_open = one.is_open, function = one.function } }, { for key, one in local.whole : key => { is_open = one.is_open, function = one.function } })
 }
 
 resource "aws_apigatewayv2_api" "this" {
@@ -76,7 +85,7 @@ resource "aws_apigatewayv2_authorizer" "caller" {
 }
 
 resource "aws_apigatewayv2_route" "this" {
-  for_each           = local.operations
+  for_each           = local.routes
   api_id             = aws_apigatewayv2_api.this.id
   route_key          = each.key
   target             = "integrations/${aws_apigatewayv2_integration.this[each.value.function].id}"
@@ -112,7 +121,7 @@ resource "aws_apigatewayv2_stage" "this" {
 }
 
 resource "aws_lambda_permission" "api" {
-  for_each      = merge(var.functions, { authorizer = merge(var.authorizer, { prefix = "" }) })
+  for_each      = merge(var.functions, { authorizer = merge(var.authorizer, { prefix = "", methods = [] }) })
   function_name = each.value.name
   qualifier     = "live"
   action        = "lambda:InvokeFunction"
@@ -124,4 +133,4 @@ output "health_check" { value = aws_route53_health_check.region.id }
 output "firewall" { value = { region = aws_wafv2_web_acl.this.region, counts = flatten(local.groups[*].only_counted) } }
 output "id" { value = aws_apigatewayv2_api.this.id }
 output "domain" { value = var.domain == null ? aws_cloudfront_distribution.this.domain_name : var.domain.name }
-output "routes" { value = { for key, one in local.operations : key => { function = one.function, is_open = one.is_open } } }
+output "routes" { value = { for key, one in local.routes : key => { function = one.function, is_open = one.is_open } } }

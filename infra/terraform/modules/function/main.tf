@@ -63,7 +63,7 @@ resource "aws_lambda_function" "this" {
   handler          = "handler.handle"
   filename         = "${var.archives}/${var.name}.zip"
   source_code_hash = try(filebase64sha256("${var.archives}/${var.name}.zip"), null)
-  layers           = [var.layer]
+  layers           = concat([var.layers.dependencies], try(var.description.arrays, false) ? [var.layers.arrays] : [])
   memory_size      = var.description.memory_mb
   timeout          = var.description.timeout_s
   # Nothing runs in an installation that stands by, whoever calls.

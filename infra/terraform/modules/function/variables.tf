@@ -18,9 +18,9 @@ variable "archives" {
   type        = string
 }
 
-variable "layer" {
-  description = "ARN of the layer with the locked packages."
-  type        = string
+variable "layers" {
+  description = "ARNs of the layers with the locked packages: those every function has, and those for arrays."
+  type        = object({ dependencies = string, arrays = string })
 }
 
 variable "environment" {

@@ -88,6 +88,14 @@ locals {
       actions   = ["sqs:SendMessage"]
       resources = ["${var.places.queue}-dead"]
     }]
+    # For people who look at what could not be handled. SQS lets nobody read dead letters without taking them for a moment.
+    "mend queue" = [{
+      actions   = ["sqs:GetQueueAttributes"]
+      resources = [var.places.queue]
+      }, {
+      actions   = ["sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage"]
+      resources = ["${var.places.queue}-dead"]
+    }]
     "publish topic" = [{
       actions   = ["sns:Publish"]
       resources = [var.places.topic]
@@ -201,7 +209,7 @@ locals {
   # What is encrypted with the platform's key is opened only through the service that keeps it.
   via = {
     "read table"      = ["dynamodb"], "write table" = ["dynamodb"], "scan table" = ["dynamodb"], "read stream" = ["dynamodb"], "called stream" = ["dynamodb"]
-    "send queue"      = ["sqs"], "receive queue" = ["sqs"], "called schedule" = ["sqs"]
+    "send queue"      = ["sqs"], "receive queue" = ["sqs"], "mend queue" = ["sqs"], "called schedule" = ["sqs"]
     "called kafka"    = ["secretsmanager", "sqs"]
     "publish topic"   = ["sns"]
     "publish bus"     = ["secretsmanager"], "consume bus" = ["secretsmanager"]

@@ -110,7 +110,7 @@ module "table" {
   source              = "../table"
   name                = local.data
   taken               = local.taken
-  indexes             = ["due", "clients", "webhook_deliveries", "webhook_deliveries_by_status"]
+  indexes             = ["due", "clients", "webhook_deliveries", "webhook_deliveries_by_status", "desk_alerts", "desk_alerts_by_state"]
   key_arn             = module.secrets.key_arn
   replica_regions     = var.replica_regions
   key_arns            = local.copies
@@ -225,10 +225,11 @@ module "documentdb" {
   network             = local.network
 }
 
-resource "aws_lambda_layer_version" "dependencies" {
-  layer_name               = "${local.prefix}dependencies"
-  filename                 = "${local.root}/build/lambdas/dependencies-${var.architecture}.zip"
-  source_code_hash         = try(filebase64sha256("${local.root}/build/lambdas/dependencies-${var.architecture}.zip"), null)
+resource "aws_lambda_layer_version" "this" {
+  for_each                 = toset(["dependencies", "arrays"])
+  layer_name               = "${local.prefix}${each.key}"
+  filename                 = "${local.root}/build/lambdas/${each.key}-${var.architecture}.zip"
+  source_code_hash         = try(filebase64sha256("${local.root}/build/lambdas/${each.key}-${var.architecture}.zip"), null)
   compatible_runtimes      = ["python3.11"]
   compatible_architectures = [var.architecture]
 }
@@ -268,7 +269,7 @@ module "function" {
   region       = local.region
   architecture = var.architecture
   archives     = "${local.root}/build/lambdas"
-  layer        = aws_lambda_layer_version.dependencies.arn
+  layers       = { for name, layer in aws_lambda_layer_version.this : name => layer.arn }
   environment  = local.environment
   places       = local.places
   network      = { subnets = module.network.subnets, security_group = module.network.security_group }
@@ -296,7 +297,7 @@ module "api" {
   region   = local.region
   document = jsondecode(file("${local.root}/openapi/interlock.json"))
   functions = { for name, one in module.function : name => {
-    prefix = one.how.prefix, arn = one.arn, invoke_arn = one.invoke_arn, name = one.name
+    prefix = one.how.prefix, methods = try(one.how.methods, []), arn = one.arn, invoke_arn = one.invoke_arn, name = one.name
   } if one.trigger == "http" }
   authorizer        = { arn = module.function["authorizer"].arn, invoke_arn = module.function["authorizer"].invoke_arn, name = module.function["authorizer"].name }
   throttle          = var.throttle

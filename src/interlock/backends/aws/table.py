@@ -24,7 +24,14 @@ DRAWER = "~"
 """Behind every version, as digits sort before it."""
 SPENT_MS = 1_000
 """Milliseconds to the seconds DynamoDB drops items by."""
-INDEXES = ("due", "clients", "webhook_deliveries", "webhook_deliveries_by_status")
+INDEXES = (
+    "due",
+    "clients",
+    "webhook_deliveries",
+    "webhook_deliveries_by_status",
+    "desk_alerts",
+    "desk_alerts_by_state",
+)
 """Each has a global secondary index of its name. A new one is declared here and in the table's Terraform module."""
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
-from interlock.core.kernel.documents import Collection, Document, Scalar
+from interlock.core.kernel.documents import Collection, Document, Scalar, Tally
 
 
 class _Tenant:
@@ -17,7 +17,7 @@ class _Tenant:
 
 class MemoryDocuments:
     def __init__(self, collections: Sequence[Collection]) -> None:
-        self._fields = {collection.name: frozenset(collection.fields) for collection in collections}
+        self._fields = {one.name: frozenset((*one.fields, *one.counted)) for one in collections}
         self._tenants: dict[str, dict[str, _Tenant]] = {collection.name: {} for collection in collections}
 
     async def upsert(self, collection: str, documents: Sequence[Document]) -> None:
@@ -64,7 +64,32 @@ class MemoryDocuments:
         found = list(islice(matching, limit))
         return found[::-1] if before is not None else found
 
-    def _check_declared(self, collection: str, fields: Mapping[str, Scalar]) -> None:
+    async def tally(
+        self,
+        collection: str,
+        *,
+        tenant: str,
+        by: Sequence[str],
+        sums: Sequence[str] = (),
+        where: Mapping[str, Scalar] | None = None,
+        id_from: str = "",
+        id_before: str = "~",
+    ) -> list[Tally]:
+        where = where or {}
+        self._check_declared(collection, [*by, *sums, *where])
+        kept = self._tenants[collection].get(tenant, _Tenant())
+        counted: dict[tuple[Scalar | None, ...], list[int]] = {}
+        for at in range(bisect_left(kept.ids, id_from), bisect_left(kept.ids, id_before)):
+            fields = kept.documents[kept.ids[at]].fields
+            if any(fields.get(field) != value for field, value in where.items()):
+                continue
+            row = counted.setdefault(tuple(fields.get(field) for field in by), [0] * (1 + len(sums)))
+            row[0] += 1
+            for place, field in enumerate(sums, 1):
+                row[place] += int(fields.get(field, 0))
+        return [Tally(values, row[0], tuple(row[1:])) for values, row in counted.items()]
+
+    def _check_declared(self, collection: str, fields: Iterable[str]) -> None:
         for field in fields:
             if field not in self._fields[collection]:
                 raise KeyError(f"{collection}.{field}")

@@ -7,7 +7,7 @@ the `_id` that is there: either it is as new, or somebody has just written an ol
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,12 +30,16 @@ from interlock.backends.mongo.rows import (
     newest,
     row_id,
     row_of,
+    tallies,
+    tally_steps,
     where_of,
 )
 from interlock.core.kernel.clock import Clock
-from interlock.core.kernel.documents import Collection, Document, Documents, Scalar
+from interlock.core.kernel.documents import Collection, Document, Documents, Scalar, Tally
 from interlock.core.kernel.secrets import Secret
 
+TALLY_MS = 20_000
+"""Counting takes as long as its range is large, and nobody's payment waits for it."""
 AT_ONCE = 500
 """Documents of one write."""
 
@@ -59,6 +63,7 @@ class MongoDocuments:
             check_names(collection)
         self._uri, self._database, self._ca_file = uri, database, ca_file
         self._fields = {collection.name: tuple(collection.fields) for collection in collections}
+        self._counted = {collection.name: tuple(collection.counted) for collection in collections}
         self._calls = Calls(clock=clock, random=random)
         self._client: AsyncMongoClient[Any] | None = None
         self._indexed: set[str] = set()
@@ -108,6 +113,28 @@ class MongoDocuments:
         found = [document_of(row) for row in await self._calls.run(call)]
         return found if before is None else found[::-1]
 
+    async def tally(
+        self,
+        collection: str,
+        *,
+        tenant: str,
+        by: Sequence[str],
+        sums: Sequence[str] = (),
+        where: Mapping[str, Scalar] | None = None,
+        id_from: str = "",
+        id_before: str = "~",
+    ) -> list[Tally]:
+        self._check_declared(collection, [*by, *sums, *(where or {})])
+        rows = await self._rows(collection)
+        wanted = where_of(tenant=tenant, where=where or {}, id_from=id_from, after=id_before, before=None)
+        steps = tally_steps(wanted, (*by, *sums))
+
+        async def call() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = await (await rows.aggregate(steps, maxTimeMS=TALLY_MS)).to_list()
+            return found
+
+        return tallies(await self._calls.run(call), by, sums)
+
     async def close(self) -> None:
         """Safe to repeat."""
         if self._client is not None:
@@ -142,9 +169,9 @@ class MongoDocuments:
             self._client = self._client or open_client(uri, ca_file=self._ca_file)
         return self._client[self._database][collection]
 
-    def _check_declared(self, collection: str, fields: Mapping[str, Scalar]) -> None:
+    def _check_declared(self, collection: str, fields: Iterable[str]) -> None:
         for field in fields:
-            if field not in self._fields[collection]:
+            if field not in self._fields[collection] and field not in self._counted[collection]:
                 raise KeyError(f"{collection}.{field}")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from interlock.core.kernel.documents import Collection, Document, Scalar
+from interlock.core.kernel.documents import Collection, Document, Scalar, Tally
 from interlock.core.kernel.errors import Invalid
 
 TENANT_BYTES_MAX = 400
@@ -27,12 +27,16 @@ BODY_BYTES_MAX = 16_000_000
 INTEGER_MAX = 2**63 - 1
 FIELDS_MAX = 60
 """A collection has 64 indexes at most."""
+_MISSING = "-"
+"""No value begins with this."""
+_END = "\x1f\x1e\x1f"
+"""Between values. Not NUL, which no value holds: some servers end a key at it."""
 NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 
 
 def check_names(collection: Collection) -> None:
     """Raises ValueError: a collection or a field that cannot be called so."""
-    for name in (collection.name, *collection.fields):
+    for name in (collection.name, *collection.fields, *collection.counted):
         if NAME.fullmatch(name) is None:
             raise ValueError(f"{name!r} cannot name a collection or a field")
     if len(collection.fields) > FIELDS_MAX:
@@ -111,6 +115,30 @@ def where_of(
     """What `find` asks for. One condition for each end: the server picks one bound of several by itself."""
     ids = dict(_ends(id_from, after, before))
     return {"t": tenant, "i": ids, **{f"f.{field}": value_of(value) for field, value in where.items()}}
+
+
+def tally_steps(wanted: Mapping[str, Any], fields: Sequence[str]) -> list[dict[str, Any]]:
+    """The stages that count: documents of the same values are counted together.
+
+    Whole numbers stand as text, so they are values like others here, and `tallies` multiplies: no conversion is asked of
+    the server, nor a key of several parts, which servers that speak the protocol do each in their own way.
+    """
+    values = [{"$ifNull": [f"$f.{field}", _MISSING]} for field in fields]
+    joined = [part for value in values for part in (value, _END)] or [_END]
+    return [{"$match": wanted}, {"$project": {"k": {"$concat": joined}}}, {"$group": {"_id": "$k", "n": {"$sum": 1}}}]
+
+
+def tallies(rows: Sequence[Mapping[str, Any]], by: Sequence[str], sums: Sequence[str]) -> list[Tally]:
+    """What the stages found of the fields `(*by, *sums)`, summed up."""
+    counted: dict[tuple[Scalar | None, ...], list[int]] = {}
+    for row in rows:
+        texts = row["_id"].split(_END)[: len(by) + len(sums)]
+        found = [None if text == _MISSING else _scalar(text) for text in texts]
+        totals = counted.setdefault(tuple(found[: len(by)]), [0] * (1 + len(sums)))
+        totals[0] += row["n"]
+        for place, number in enumerate(found[len(by) :], 1):
+            totals[place] += int(number or 0) * row["n"]
+    return [Tally(values, totals[0], tuple(totals[1:])) for values, totals in counted.items()]
 
 
 def _ends(id_from: str, after: str | None, before: str | None) -> Iterator[tuple[str, str]]:

@@ -1,1 +1,1 @@
-"""Requests to addresses that strangers chose."""
+"""Requests to addresses that strangers chose, and to the issuer at which people sign in."""

@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from interlock.backends.sqlite.aside import AsideReader
 from interlock.backends.sqlite.opening import open_file
 from interlock.backends.sqlite.turnstile import Turnstile
 from interlock.core.kernel.clock import Clock
@@ -65,6 +66,7 @@ _Outcome = tuple[Any, Exception | None]
 class Database:
     def __init__(
         self,
+        path: Path,
         writer: sqlite3.Connection,
         reader: sqlite3.Connection,
         turnstile: Turnstile,
@@ -73,6 +75,7 @@ class Database:
         shared: bool,
     ) -> None:
         """Use `Database.open`."""
+        self._aside = AsideReader(path)
         self._writer = writer
         self._reader = reader
         self._turnstile = turnstile
@@ -106,7 +109,7 @@ class Database:
         by a newer release.
         """
         writer, reader, turnstile = open_file(Path(path), schemas)
-        return cls(writer, reader, turnstile, clock, telemetry, shared)
+        return cls(Path(path), writer, reader, turnstile, clock, telemetry, shared)
 
     async def write(self, job: Job[T], *, wakes: str = "") -> T:
         """Run `job` inside a transaction and return its value once that is durable.
@@ -140,6 +143,15 @@ class Database:
         except sqlite3.Error as error:
             raise self._translated(error) from error
 
+    async def read_aside(self, job: Job[T]) -> T:
+        """As `read`, for what takes long: the loop goes on meanwhile."""
+        if self._closed or not (self._sealed or self._seal()):
+            raise StoreUnavailable("the database is closed" if self._closed else "the last commit failed half-way")
+        try:
+            return await self._aside.read(job)
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
     async def changed(self, topic: str, *, timeout_s: float) -> None:
         """Return when a job that wakes `topic` has committed in this process, at the latest after `timeout_s`.
 
@@ -167,6 +179,7 @@ class Database:
             self._wake(topic)
         if self._looking is not None:
             self._looking.cancel()
+        self._aside.close()
         self._reader.close()
         self._writer.close()
         self._turnstile.close()

@@ -14,8 +14,11 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from interlock.backends.telemetry.lines import Lines
+from interlock.backends.telemetry.observing import Watch, kept, payment_of
 from interlock.backends.telemetry.traceparent import Place, parsed, written
 from interlock.backends.telemetry.vocabulary import LATENCY_BUCKETS, LOG_FIELDS, METRICS
+from interlock.core.desk.explain.model import ObservedLine
+from interlock.core.desk.explain.ports import Observer
 from interlock.core.kernel.clock import rfc3339
 from interlock.core.kernel.telemetry import Field
 
@@ -49,8 +52,9 @@ class PlatformTelemetry:
         otlp_endpoint: str = "",
         exporter: SpanExporter | None = None,
         sink: Sink | None = None,
+        observer: Observer | None = None,
     ) -> None:
-        """`sink` is told every measure, too: where nobody comes to fetch them."""
+        """`sink` is told every measure, too: where nobody comes to fetch them. `observer` is told what is said of payments."""
         self._lines = Lines(stream if stream is not None else sys.stdout.buffer, self._line_lost)
         self._least = _LEVELS[level]
         self.registry = CollectorRegistry()
@@ -58,6 +62,7 @@ class PlatformTelemetry:
         self._children: dict[tuple[str, ...], Any] = {}
         self._sample_ratio = sample_ratio
         self._sink = sink
+        self._observer = observer
         self._recorder = _recorder(exporter, otlp_endpoint)
 
     # -- logs ---------------------------------------------------------------------------------------------------
@@ -75,16 +80,33 @@ class PlatformTelemetry:
     def _write(self, level: str, event: str, fields: dict[str, Field]) -> None:
         if _LEVELS[level] < self._least:
             return
-        line: dict[str, Field] = {"timestamp": rfc3339(time.time_ns() // 1_000_000), "level": level, "event": event}
+        at = time.time_ns() // 1_000_000
+        line: dict[str, Field] = {"timestamp": rfc3339(at), "level": level, "event": event}
         for name, value in fields.items():
             if name in _FIELDS:
                 line[name] = value
             else:
                 self._dropped()
+        here = _current.get()
         if "trace_id" not in line:
-            here = _current.get()
             line["trace_id"] = f"{here.place.trace_id:032x}" if here is not None else ""
         self._lines.write(_encode(line) + b"\n")
+        if self._observer is not None:
+            self._observe(self._observer, at, line, here.watch if here is not None else None)
+
+    def _observe(self, observer: Observer, at: int, line: dict[str, Field], watch: Watch | None) -> None:
+        """Hand on a line that names a payment, or was said in a span."""
+        payment_id = payment_of(line)
+        if not payment_id and watch is None:
+            return
+        fields = kept(line)
+        del fields["timestamp"]
+        level, event, trace = (str(fields.pop(name)) for name in ("level", "event", "trace_id"))
+        said = ObservedLine(at, level, event, trace, fields)
+        if payment_id:
+            observer.note_line(payment_id, said)
+        elif watch is not None:
+            watch.said(said)
 
     # -- metrics ------------------------------------------------------------------------------------------------
 
@@ -153,12 +175,25 @@ class PlatformTelemetry:
         trace_id = above.trace_id if above else random.getrandbits(128) or 1
         sampled = above.sampled if above else random.random() < self._sample_ratio  # noqa: S311
         if not sampled or self._recorder is None:
-            return PlatformSpan(Place(trace_id, random.getrandbits(64) or 1, False), None)
-        recorded = self._recorder.start(name, above, [place for link in links if (place := parsed(link)) is not None])
-        context = recorded.get_span_context()
-        span = PlatformSpan(Place(context.trace_id, context.span_id, True), recorded)
-        span.set(**attributes)
+            recorded, place = None, Place(trace_id, random.getrandbits(64) or 1, False)
+        else:
+            linked = [other for link in links if (other := parsed(link)) is not None]
+            recorded = self._recorder.start(name, above, linked)
+            context = recorded.get_span_context()
+            place = Place(context.trace_id, context.span_id, True)
+        watch = None
+        if self._observer is not None:
+            inside = around.watch if around is not None and above is around.place else None
+            watch = Watch(self._observer, name, place, above, inside, self._dropped)
+        span = PlatformSpan(place, recorded, watch)
+        if recorded is not None or watch is not None:
+            span.set(**attributes)
         return span
+
+    def about(self, payment_id: str) -> None:
+        here = _current.get()
+        if here is not None and here.watch is not None:
+            here.watch.about(payment_id)
 
     def close(self) -> None:
         """Send what is left."""
@@ -167,13 +202,14 @@ class PlatformTelemetry:
 
 
 class PlatformSpan:
-    """Where in which trace a task is; `recorded` only when the trace is sampled."""
+    """Where in which trace a task is; `recorded` only when the trace is sampled, `watch` where stories are kept."""
 
-    __slots__ = ("_before", "_recorded", "place")
+    __slots__ = ("_before", "_recorded", "place", "watch")
 
-    def __init__(self, place: Place, recorded: Any | None) -> None:
+    def __init__(self, place: Place, recorded: Any | None, watch: Watch | None) -> None:
         self.place = place
         self._recorded = recorded
+        self.watch = watch
         self._before: Token[PlatformSpan | None] | None = None
 
     def __enter__(self) -> Self:
@@ -189,12 +225,16 @@ class PlatformSpan:
             if error is not None:
                 self._recorded.record_exception(error)
             self._recorded.end()
+        if self.watch is not None:
+            self.watch.end(kind.__name__ if kind is not None else "")
 
     def set(self, **attributes: Field) -> None:
         if self._recorded is not None:
             for name, value in attributes.items():
                 if value is not None:
                     self._recorded.set_attribute(name, value)
+        if self.watch is not None:
+            self.watch.set(attributes)
 
     @property
     def traceparent(self) -> str:

@@ -46,7 +46,21 @@ METRICS = MappingProxyType(
         "interlock_alarms_total": Metric("counter", "Things a person must look at.", ("event",)),
         "interlock_auth_failures_total": Metric("counter", "Refused tokens and client authentications.", ("reason",)),
         "interlock_rate_limited_total": Metric("counter", "Requests refused for their number.", ("client",)),
+        "interlock_slo_events_total": Metric(
+            "counter", "What counts for an objective: attempts, or minor units for money.", ("slo", "good")
+        ),
+        "interlock_slo_attempts_total": Metric("counter", "Attempts behind an objective of money.", ("slo", "good")),
+        "interlock_slo_miscounted_total": Metric("counter", "How much more good than total was measured.", ("slo",)),
+        "interlock_alert_webhooks_total": Metric(
+            "counter", "Alerts that other tools sent, by what became of them.", ("format", "result")
+        ),
+        "interlock_sign_ins_total": Metric(
+            "counter", "Sign-ins of people and their proofs, by what became of them.", ("way", "result")
+        ),
         "interlock_log_lines_lost_total": Metric("counter", "Log lines that could not be written: the disk is full."),
+        "interlock_observations_lost_total": Metric(
+            "counter", "Log lines and spans that could not be kept with their payments."
+        ),
         "interlock_telemetry_dropped_total": Metric("counter", "Fields and metrics that are not in the vocabulary."),
     }
 )
@@ -92,6 +106,10 @@ LOG_FIELDS = frozenset(
         "scope",
         "status",
         "tenant",
+        "version",
     }
 )
 """Fields a log line may have, beside time, level, event and trace_id."""
+
+SPAN_ATTRIBUTES = LOG_FIELDS | {"detail"}
+"""What is kept of a span with its payment. `detail` is a provider's reason, which the payment's own events show, too."""

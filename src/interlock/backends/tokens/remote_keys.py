@@ -29,7 +29,7 @@ ANSWER_BYTES_MAX = 262_144
 
 
 class RemoteKeys:
-    def __init__(self, uri: str, clock: Clock) -> None:
+    def __init__(self, uri: str, clock: Clock, *, refetch_pause_s: float = REFETCH_PAUSE_S) -> None:
         """Raises ValueError unless `uri` is https, or http on this machine."""
         parts = urlsplit(uri)
         if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
@@ -38,6 +38,7 @@ class RemoteKeys:
             raise ValueError("jwks_uri must name a host and no user")
         self._uri = uri
         self._clock = clock
+        self._pause_s = refetch_pause_s
         self._keys: Mapping[str, Key] = {}
         self._fetched_at: float | None = None
         self._asked_at: float | None = None
@@ -87,7 +88,7 @@ class RemoteKeys:
         if self._fetch is not None and not self._fetch.done():
             return
         now = self._clock.monotonic()
-        if self._asked_at is None or now - self._asked_at >= REFETCH_PAUSE_S:
+        if self._asked_at is None or now - self._asked_at >= self._pause_s:
             self._asked_at = now
             self._fetch = asyncio.ensure_future(self._fetch_once())
 

@@ -59,7 +59,7 @@ def audit_event(
     """
     record = AuditRecord(ids.new(AUDIT), now, tenant, actor, action, target, detail or {})
     value = _encoder.encode(record)
-    put = Put(Key(_partition(tenant, utc_day(now)), record.id), value, ABSENT)
+    put = Put(record_key(tenant, utc_day(now), record.id), value, ABSENT)
     event = Event(ids.new(EVENT), AUDIT_RECORDED, tenant, record.id, 1, now, facts=msgspec.Raw(value))
     return put, event
 
@@ -68,6 +68,14 @@ async def list_audit(store: Store, *, tenant: str, day: str, after: str | None =
     """Records of one UTC day (YYYY-MM-DD), newest first."""
     page = await store.query(_partition(tenant, day), after=after, limit=min(limit, PAGE_MAX), newest_first=True)
     return AuditPage([_decoder.decode(item.value) for item in page.items], page.next)
+
+
+def record_key(tenant: str, day: str, record_id: str) -> Key:
+    return Key(_partition(tenant, day), record_id)
+
+
+def decode_record(raw: bytes) -> AuditRecord:
+    return _decoder.decode(raw)
 
 
 def _partition(tenant: str, day: str) -> str:

@@ -57,14 +57,14 @@ def access_claims(
 
 def own_principal(claims: Claims, own: OwnIssuer, now: Millis) -> Principal:
     """The caller a token of ours speaks for. Raises Unauthenticated with the first rule it breaks."""
-    _check_issuer(claims, own.issuer)
-    _check_audience(claims, own.audience)
-    expires_at = _check_times(claims, now)
-    client_id = _text(claims, "client_id")
-    if _text(claims, "sub") != client_id:
+    check_issuer(claims, own.issuer)
+    check_audience(claims, own.audience)
+    expires_at = check_times(claims, now)
+    client_id = text_of(claims, "client_id")
+    if text_of(claims, "sub") != client_id:
         raise Unauthenticated("sub is not client_id", code="token_malformed")
-    _seconds(claims, "iat")
-    return Principal(client_id, _tenant(claims, "tenant"), _scopes(claims, "scope"), _text(claims, "jti"), expires_at)
+    seconds_of(claims, "iat")
+    return Principal(client_id, _tenant(claims, "tenant"), _scopes(claims, "scope"), text_of(claims, "jti"), expires_at)
 
 
 def external_principal(claims: Claims, external: ExternalIssuer, now: Millis) -> Principal:
@@ -73,14 +73,14 @@ def external_principal(claims: Claims, external: ExternalIssuer, now: Millis) ->
     Issuers differ in where they name the client: client_id (RFC 9068), azp, or only sub. What marks an ID token, which
     tells who logged in and grants nothing, is refused.
     """
-    _check_issuer(claims, external.issuer)
-    _check_audience(claims, external.audience)
-    expires_at = _check_times(claims, now)
+    check_issuer(claims, external.issuer)
+    check_audience(claims, external.audience)
+    expires_at = check_times(claims, now)
     if any(mark in claims for mark in _ID_TOKEN_MARKS):
         raise Unauthenticated("this is an ID token, not an access token", code="token_type")
     name = next((claim for claim in ("client_id", "azp") if claim in claims), "sub")
-    client_id = EXTERNAL_PREFIX + _text(claims, name)
-    token_id = _text(claims, "jti") if "jti" in claims else ""
+    client_id = EXTERNAL_PREFIX + text_of(claims, name)
+    token_id = text_of(claims, "jti") if "jti" in claims else ""
     return Principal(
         client_id,
         _tenant(claims, external.tenant_claim),
@@ -103,50 +103,50 @@ def client_assertion(claims: Claims, *, client_id: str, audiences: Collection[st
     The audience must be one of `audiences` and nothing beside it: an assertion meant for two servers could be passed on
     by one of them.
     """
-    _check_issuer(claims, client_id)
-    if _text(claims, "sub") != client_id:
+    check_issuer(claims, client_id)
+    if text_of(claims, "sub") != client_id:
         raise Unauthenticated("sub is not the client", code="assertion_subject")
     audience = claims.get("aud")
     if isinstance(audience, list) and len(audience) == 1:
         audience = audience[0]
     if not isinstance(audience, str) or audience not in audiences:
         raise Unauthenticated("meant for somebody else", code="token_audience")
-    expires_at = _check_times(claims, now)
+    expires_at = check_times(claims, now)
     if expires_at > now + ASSERTION_LIFETIME_MAX + CLOCK_SKEW:
         raise Unauthenticated("valid for too long", code="assertion_lifetime")
-    return Assertion(_text(claims, "jti"), expires_at)
+    return Assertion(text_of(claims, "jti"), expires_at)
 
 
-def _check_issuer(claims: Claims, issuer: str) -> None:
+def check_issuer(claims: Claims, issuer: str) -> None:
     if claims.get("iss") != issuer:
         raise Unauthenticated("not of this issuer", code="token_issuer")
 
 
-def _check_audience(claims: Claims, audience: str) -> None:
+def check_audience(claims: Claims, audience: str) -> None:
     meant_for = claims.get("aud")
     if meant_for != audience and not (isinstance(meant_for, list) and audience in meant_for):
         raise Unauthenticated("meant for somebody else", code="token_audience")
 
 
-def _check_times(claims: Claims, now: Millis) -> Millis:
+def check_times(claims: Claims, now: Millis) -> Millis:
     """When it expires. The two clocks may be CLOCK_SKEW apart."""
-    expires_at = _seconds(claims, "exp")
+    expires_at = seconds_of(claims, "exp")
     if now >= expires_at + CLOCK_SKEW:
         raise Unauthenticated("expired", code="token_expired")
     for claim in ("nbf", "iat"):
-        if claim in claims and _seconds(claims, claim) > now + CLOCK_SKEW:
+        if claim in claims and seconds_of(claims, claim) > now + CLOCK_SKEW:
             raise Unauthenticated("not valid yet", code="token_not_yet_valid")
     return expires_at
 
 
-def _seconds(claims: Claims, name: str) -> Millis:
+def seconds_of(claims: Claims, name: str) -> Millis:
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _SECONDS_MAX:
         raise Unauthenticated(f"{name} is not a time", code="token_malformed")
     return int(value * 1000)
 
 
-def _text(claims: Claims, name: str) -> str:
+def text_of(claims: Claims, name: str) -> str:
     value = claims.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= CLAIM_CHARS_MAX or not value.isprintable():
         raise Unauthenticated(f"{name} is missing or is no plain text", code="token_malformed")

@@ -25,6 +25,7 @@ SCOPES: tuple[str, ...] = (
     "reconciliation:write",
     "desk:read",
     "desk:write",
+    "desk:approve",
 )
 _ALL = frozenset(SCOPES)
 _MEANING = MappingProxyType(

@@ -13,6 +13,8 @@ class Collection(NamedTuple):
 
     name: str
     fields: tuple[str, ...] = ()
+    counted: tuple[str, ...] = ()
+    """More fields, which `tally` counts and sums by, like the others, and nobody searches by."""
 
 
 class Document(NamedTuple):
@@ -53,4 +55,34 @@ class Documents(Protocol):
 
         `after` is the id of the last one already seen (older ones follow); `before` the id of the first one seen (the
         ones just newer follow, still newest first).
+        """
+
+
+class Tally(NamedTuple):
+    """How many documents have the same values."""
+
+    values: tuple[Scalar | None, ...]
+    """In the order asked for; None stands for a field that is missing."""
+    number: int
+    sums: tuple[int, ...]
+
+
+class Tallies(Protocol):
+    """An optional ability of Documents: counting without reading what is counted."""
+
+    async def tally(
+        self,
+        collection: str,
+        *,
+        tenant: str,
+        by: Sequence[str],
+        sums: Sequence[str] = (),
+        where: Mapping[str, Scalar] | None = None,
+        id_from: str = "",
+        id_before: str = "~",
+    ) -> list[Tally]:
+        """Count documents by the values of the fields `by`, and add up the whole numbers in `sums`; in no order.
+
+        Of those whose fields equal all of `where` and whose id is at least `id_from` and below `id_before`. A document
+        without a field of `sums` adds nothing to it. Takes as long as the range is large. Raises as `find` does.
         """

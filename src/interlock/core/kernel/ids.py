@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from msgspec import Meta
 
 from interlock.core.kernel.clock import Millis
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
 ID_LENGTH = 26
+INSTANT_LENGTH = 10
 
 PAYMENT, ATTEMPT, CAPTURE, REFUND, DISPUTE = "pay", "att", "cap", "ref", "dsp"
 PAYMENT_METHOD, CUSTOMER, PAYOUT = "pm", "cus", "po"
@@ -17,6 +20,16 @@ EVENT, WEBHOOK_ENDPOINT, DELIVERY = "evt", "whe", "dlv"
 JOURNAL, ACCOUNT = "jrn", "acc"
 NOTIFICATION, REQUEST, CLIENT, AUDIT = "ntf", "req", "cli", "aud"
 FILE = "fil"
+
+
+def id_pattern(prefix: str) -> str:
+    """The regular expression of ids of one kind, without its ends."""
+    return f"{prefix}_[0-9a-hjkmnp-tv-z]{{{ID_LENGTH}}}"
+
+
+PaymentId = Annotated[str, Meta(pattern=rf"^{id_pattern(PAYMENT)}\Z")]
+EndpointId = Annotated[str, Meta(pattern=rf"^{id_pattern(WEBHOOK_ENDPOINT)}\Z")]
+"""What bodies and queries name a payment and an endpoint by."""
 
 
 class Ids(Protocol):
@@ -39,6 +52,14 @@ def format_id(prefix: str, at: Millis, unique: int) -> str:
 @lru_cache(maxsize=64)  # the ids of a request are made within a few milliseconds
 def _instant(at: Millis) -> str:
     return "".join(_PAIRS[at >> shift & 1023] for shift in (40, 30, 20, 10, 0))
+
+
+def instant_of(id: str) -> Millis:
+    """The milliseconds that an id begins with, whatever its prefix. Raises ValueError for what is no id."""
+    at = 0
+    for char in id.partition("_")[2][:INSTANT_LENGTH]:
+        at = at * 32 + _ALPHABET.index(char)
+    return at
 
 
 def is_id(text: str, prefix: str) -> bool:

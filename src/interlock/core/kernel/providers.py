@@ -68,6 +68,17 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True):
     last4: str
     exp_month: int
     exp_year: int
+    country: str | None = None
+    """The issuer's, as in ISO 3166. This and `bin` are made by `kernel.cards`, which lets nothing else through."""
+    bin: str | None = None
+    """The number's first six or eight digits, which name the issuer."""
+
+    def with_issuer_of(self, earlier: Card | None) -> Card:
+        """This card, with what an earlier answer told of its issuer and this one does not."""
+        if earlier is None or (earlier.brand, earlier.last4) != (self.brand, self.last4):
+            return self
+        country, number = self.country or earlier.country, self.bin or earlier.bin
+        return msgspec.structs.replace(self, country=country, bin=number)
 
 
 class Operation(msgspec.Struct, frozen=True):

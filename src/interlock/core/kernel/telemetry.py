@@ -44,5 +44,8 @@ class Telemetry(Protocol):
     ) -> AbstractContextManager[Span]:
         """A span under `parent` (a traceparent), or under the current one."""
 
+    def about(self, payment_id: str) -> None:
+        """What is done now is about this payment: the current span and what is said in it belong to its story."""
+
 
 Labels = Mapping[str, str]

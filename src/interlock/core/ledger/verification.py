@@ -18,7 +18,7 @@ from typing import NamedTuple
 from interlock.core.kernel.events import Event
 from interlock.core.kernel.feed import START, Feed, FeedRecord
 from interlock.core.kernel.ids import PAYMENT
-from interlock.core.kernel.store import Item, Store
+from interlock.core.kernel.store import Item, Key, Store
 from interlock.core.ledger.model import Journal, fault, strays_from_recipe
 from interlock.core.ledger.projection import (
     decode_sums,
@@ -68,6 +68,8 @@ class Finding(NamedTuple):
     subject: str
     """Id of the journal, event or payment, or the period of a balance."""
     detail: str
+    payment: str = ""
+    """Whose journal or event it is, where that is known."""
 
 
 class Report(NamedTuple):
@@ -140,8 +142,8 @@ class _Findings:
         self.named: list[Finding] = []
         self.more = 0
 
-    def add(self, code: str, tenant: str, subject: str, detail: str) -> None:
-        self.take((Finding(code, tenant, subject, detail),))
+    def add(self, code: str, tenant: str, subject: str, detail: str, payment: str = "") -> None:
+        self.take((Finding(code, tenant, subject, detail, payment),))
 
     def take(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
@@ -197,10 +199,11 @@ def _journal_in(event: Event, found: _Findings) -> _Carried | None:
             return None
         journal = decode_journal(raw)
     except ValueError as error:
-        found.add("journal_unreadable", event.tenant, event.id, f"in the event: {error}")
+        found.add("journal_unreadable", event.tenant, event.id, f"in the event: {error}", event.aggregate)
         return None
     if (journal.tenant, journal.payment) != (event.tenant, event.aggregate):
-        found.add("journal_misplaced", event.tenant, journal.id, f"in event {event.id} of {event.aggregate}")
+        where = f"in event {event.id} of {event.aggregate}"
+        found.add("journal_misplaced", event.tenant, journal.id, where, event.aggregate)
     return _Carried(journal, raw)
 
 
@@ -210,7 +213,7 @@ async def _hold_against_journals(store: Store, first: Event, check: CheckPayment
         raws = [raw_journal_of(event) for event in events]
         totals = payment_totals(decode_journal(raw) for raw in raws if raw is not None)
     except ValueError as error:
-        found.add("payment_differs", first.tenant, first.aggregate, str(error))
+        found.add("payment_differs", first.tenant, first.aggregate, str(error), first.aggregate)
         return
     found.take(await check(events, totals))
 
@@ -280,16 +283,18 @@ def _stored_in(item: Item, place: _Place, found: _Findings) -> StoredJournal | N
         found.add("journal_unreadable", tenant, subject, f"in the store: {error}")
         return None
     if item.value != journal_write(journal).value:
-        found.add("journal_altered", tenant, subject, "the content is not what its digest was taken of")
+        altered = "the content is not what its digest was taken of"
+        found.add("journal_altered", tenant, subject, altered, journal.payment)
     elif item.version != 1 or item.expires_at is not None:
-        found.add("journal_altered", tenant, subject, f"written {item.version} times, or made to expire")
+        altered = f"written {item.version} times, or made to expire"
+        found.add("journal_altered", tenant, subject, altered, journal.payment)
     wrong = fault(journal)
     if wrong:
-        found.add("journal_unsound", tenant, subject, wrong)
+        found.add("journal_unsound", tenant, subject, wrong, journal.payment)
     elif strays_from_recipe(journal):
-        found.add("journal_off_recipe", tenant, subject, f"{journal.kind}: {journal.postings}")
+        found.add("journal_off_recipe", tenant, subject, f"{journal.kind}: {journal.postings}", journal.payment)
     if journal_key(journal) != item.key:
-        found.add("journal_misplaced", tenant, subject, f"stands in {item.key.partition}")
+        found.add("journal_misplaced", tenant, subject, f"stands in {item.key.partition}", journal.payment)
     return stored
 
 
@@ -334,7 +339,7 @@ async def _compare_one_by_one(store: Store, feed: Feed, places: set[_Place], fou
         journal, raw = found_in
         by = carried.setdefault(journal.id, event.id)
         if by != event.id:
-            found.add("journal_repeated", event.tenant, journal.id, f"in {by} and {event.id}")
+            found.add("journal_repeated", event.tenant, journal.id, f"in {by} and {event.id}", event.aggregate)
             continue
         value = stored.pop((_place(journal), journal.id), None)
         if value is None:
@@ -343,16 +348,25 @@ async def _compare_one_by_one(store: Store, feed: Feed, places: set[_Place], fou
         _compare(journal, raw, value, event, found)
     for place, journal_id in sorted(stored):
         if journal_id not in carried:
-            found.add("journal_orphan", place.tenant, journal_id, f"on {place.day}")
+            whose = _payment_in(stored[place, journal_id])
+            found.add("journal_orphan", place.tenant, journal_id, f"on {place.day}", whose)
+
+
+def _payment_in(value: bytes) -> str:
+    try:
+        return stored_journal(Item(Key("-", "-"), 1, value, {}, None)).journal.payment
+    except ValueError:
+        return ""
 
 
 def _compare(journal: Journal, raw: bytes, value: bytes | None, event: Event, found: _Findings) -> None:
     if value is None:
-        found.add("journal_missing", event.tenant, journal.id, f"carried by {event.id} of {event.aggregate}")
+        missing = f"carried by {event.id} of {event.aggregate}"
+        found.add("journal_missing", event.tenant, journal.id, missing, event.aggregate)
         return
     try:
         kept = stored_journal(Item(journal_key(journal), 1, value, {}, None)).raw
     except ValueError:
         return  # named as unreadable already
     if kept != raw:
-        found.add("journal_differs", event.tenant, journal.id, f"from that in {event.id}")
+        found.add("journal_differs", event.tenant, journal.id, f"from that in {event.id}", event.aggregate)

@@ -14,11 +14,19 @@ from typing import NamedTuple, Protocol
 import msgspec
 from msgspec.structs import replace
 
-from interlock.core.kernel.clock import Millis
+from interlock.core.kernel.clock import MINUTE, Millis
 from interlock.core.kernel.documents import Documents
 from interlock.core.kernel.errors import Invalid, NotFound, WriteConflict
 from interlock.core.kernel.money import Money
-from interlock.core.kernel.providers import Action, CallReport, Notification, NotificationKind, Outcome, Result
+from interlock.core.kernel.providers import (
+    Action,
+    CallReport,
+    DisputeNews,
+    Notification,
+    NotificationKind,
+    Outcome,
+    Result,
+)
 from interlock.core.kernel.queue import Queue, QueueMessage
 from interlock.core.kernel.store import ABSENT
 from interlock.core.notifications.model import (
@@ -32,6 +40,14 @@ from interlock.core.notifications.model import (
 )
 from interlock.core.payments.calls import contradicts_last_word, perform, record_result
 from interlock.core.payments.commits import Cause, Held, commit
+from interlock.core.payments.contradictions import (
+    Contradiction,
+    contradiction_of,
+    note_agreement,
+    note_contradiction,
+    of_payment,
+    of_stranger,
+)
 from interlock.core.payments.disputes import apply_dispute, contradicts_verdict
 from interlock.core.payments.handlers import load_payment
 from interlock.core.payments.model import Attempt
@@ -42,6 +58,9 @@ from interlock.core.payments.projection import locate
 DISPUTE_STEPS_MAX = 3
 CONFLICTS_MAX = 5
 """How often news that lost a race is weighed again before the queue brings it back."""
+STRANGER_AFTER: Millis = 10 * MINUTE
+"""News overtakes the commit it is about by seconds. What nobody knows after so long may be nobody's."""
+AMOUNT_DOUBT = "notification.amount_mismatch"
 
 
 class Reader(Protocol):
@@ -118,7 +137,9 @@ async def handle(n: Notifications, message: QueueMessage) -> bool:
         return True
     progress = await apply(n, work.provider, stored.news)
     if progress is None:
+        await _note_stranger(n, stored)
         return False
+    await _note_found(n, stored)
     with suppress(WriteConflict):  # another worker applied it, too; both did the same
         await n.payments.store.commit([notification_write(replace(stored, progress=progress), item.version)])
     return True
@@ -150,7 +171,12 @@ async def _apply_result(n: Notifications, provider: str, held: Held, news: Notif
     doubt = _doubt(news.result, held, attempt)
     if doubt is not None:
         # Whatever it is about, it does not tell what became of what was asked for: a lookup will.
-        n.payments.telemetry.error(doubt, provider=provider, payment_id=held.payment.id, attempt_id=attempt.id)
+        p = n.payments
+        p.telemetry.error(doubt, provider=provider, payment_id=held.payment.id, attempt_id=attempt.id)
+        if doubt == AMOUNT_DOUBT:
+            await note_contradiction(
+                p.store, p.clock, p.ids, of_payment(held.payment.id), _other_amount(held, attempt, news)
+            )
         return Progress.IGNORED
     if attempt.outcome is None and attempt.operation is Action.AUTHORIZE and news.result.outcome is Outcome.DECLINED:
         return None  # its caller is about to hear the same, and may still try another provider
@@ -191,8 +217,22 @@ def _doubt(result: Result, held: Held, attempt: Attempt) -> str | None:
     if result.outcome is Outcome.UNKNOWN:
         return "notification.unknown_status"
     if result.amount is not None and result.amount != Money(attempt.amount, held.payment.currency):
-        return "notification.amount_mismatch"
+        return AMOUNT_DOUBT
     return None
+
+
+def _other_amount(held: Held, attempt: Attempt, news: Notification) -> Contradiction:
+    assert news.result is not None and news.result.amount is not None, "doubted for its amount"
+    currency, amount = held.payment.currency, news.result.amount
+    is_same_currency = amount.currency == currency
+    return contradiction_of(
+        held.payment,
+        attempt,
+        "amount_mismatch" if is_same_currency else "currency_mismatch",
+        f"{attempt.amount} {currency}",
+        f"{amount.amount} {amount.currency}",
+        amount.amount if is_same_currency else 0,
+    )
 
 
 def _attempt_meant(held: Held, provider: str, news: Notification) -> Attempt | None:
@@ -217,6 +257,7 @@ async def _apply_dispute(n: Notifications, provider: str, held: Held, news: Noti
     if amount.currency != held.payment.currency or amount.amount <= 0:
         doubt = "currency_mismatch" if amount.currency != held.payment.currency else "amount_mismatch"
         p.telemetry.error(f"notification.{doubt}", provider=provider, payment_id=held.payment.id)
+        await _note_dispute(p, provider, held, news.dispute, doubt)
         return Progress.IGNORED
     if held.payment.amount_captured == 0 and held.payment.open_attempts:
         return None  # the capture is not on record yet
@@ -225,12 +266,75 @@ async def _apply_dispute(n: Notifications, provider: str, held: Held, news: Noti
         if decision is None:
             if contradicts_verdict(held.payment, news.dispute):
                 p.telemetry.error("notification.contradicting_verdicts", provider=provider, payment_id=held.payment.id)
+                await _note_dispute(p, provider, held, news.dispute, "contradicting_verdicts")
+            else:
+                await note_agreement(p.store, p.clock, p.ids, of_payment(held.payment.id), news.dispute.reference)
             return Progress.APPLIED
         try:
             held, _ = await commit(p, held, decision, Cause("notification", detail=news.id))
         except WriteConflict:
             held = await load_payment(p, held.payment.tenant, held.payment.id)
     return None
+
+
+async def _note_dispute(p: Payments, provider: str, held: Held, news: DisputeNews, what: str) -> None:
+    payment = held.payment
+    known = next((str(one.state) for one in payment.disputes if one.reference == news.reference), "no dispute")
+    is_same_currency = news.amount.currency == payment.currency
+    found = Contradiction(
+        what=what,
+        about=news.reference,
+        provider=provider,
+        merchant=payment.tenant,
+        payment=payment.id,
+        amount=max(news.amount.amount if is_same_currency else payment.amount, 0),
+        currency=payment.currency,
+        known=known,
+        heard=f"{news.status} {news.amount.amount} {news.amount.currency}",
+    )
+    await note_contradiction(p.store, p.clock, p.ids, of_payment(payment.id), found)
+
+
+async def _note_stranger(n: Notifications, stored: StoredNotification) -> None:
+    """Money that was taken for something that has not become a payment of ours for long: somebody must ask whose it is."""
+    news, p = stored.news, n.payments
+    if news is None or p.clock.now() - stored.received_at < STRANGER_AFTER or not _took_money(news):
+        return
+    if await _find(n, stored.provider, news) is not None:
+        return
+    assert news.result is not None
+    reference, amount = _stranger(news), news.result.amount
+    found = Contradiction(
+        what="unknown_payment",
+        about=reference,
+        provider=stored.provider,
+        amount=amount.amount if amount is not None else 0,
+        currency=amount.currency if amount is not None else "",
+        known="no such payment",
+        heard=f"{news.action} {news.result.outcome}",
+        reference=reference,
+    )
+    await note_contradiction(p.store, p.clock, p.ids, of_stranger(stored.provider, reference), found)
+
+
+async def _note_found(n: Notifications, stored: StoredNotification) -> None:
+    """What was said of a stranger has become a payment's."""
+    news, p = stored.news, n.payments
+    if news is None or p.clock.now() - stored.received_at < STRANGER_AFTER or not _took_money(news):
+        return
+    reference = _stranger(news)
+    await note_agreement(p.store, p.clock, p.ids, of_stranger(stored.provider, reference), reference)
+
+
+def _took_money(news: Notification) -> bool:
+    if news.result is None or news.result.outcome is not Outcome.APPROVED:
+        return False
+    return news.action in (Action.CAPTURE, Action.REFUND) or news.result.captured
+
+
+def _stranger(news: Notification) -> str:
+    """What all news of the same thing has in common, as far as it can be part of a key."""
+    return next(one for one in (news.payment_id, news.provider_reference, news.id) if one and is_usable(one))
 
 
 _encoder = msgspec.json.Encoder()

@@ -10,6 +10,7 @@ from interlock.core.kernel.idempotency import Request
 from interlock.core.kernel.providers import Action, CallReport, Outcome
 from interlock.core.kernel.store import Store
 from interlock.core.payments.commits import Cause, Held, Reply, commit, note
+from interlock.core.payments.contradictions import contradiction_of, note_agreement, note_contradiction, of_payment
 from interlock.core.payments.events import decode_facts
 from interlock.core.payments.model import Attempt, Payment, decode_payment
 from interlock.core.payments.news import Failover, News
@@ -107,7 +108,7 @@ async def record_result(
         )
         decision = apply_result(held.payment, attempt, news)
         if decision is None:
-            _note_contradiction(p, held.payment, attempt, report)
+            await _note_last_word(p, held.payment, attempt, report)
             return held, None, None
         try:
             held, reply = await commit(p, held, decision, cause)
@@ -150,12 +151,12 @@ async def failover_of(p: Payments, payment: Payment, attempt: Attempt) -> Failov
     """How the next provider is chosen after this attempt; None when nothing may be tried elsewhere."""
     if attempt.operation is not Action.AUTHORIZE or payment.wanted_provider is not None:
         return None
-    rules = await p.rules.of(payment.tenant)
+    rules, off = await p.rules.of(payment.tenant), await p.rules.switched_off()
 
     def next_provider(now: Payment) -> Choice:
         tried = [known.provider for known in now.attempts if known.operation is Action.AUTHORIZE]
         wanted = Wanted(Action.AUTHORIZE, now.method_type, now.currency, rule=now.wanted_rule)
-        return choose(wanted, rules=rules, roster=p.gateway, tried=tried)
+        return choose(wanted, rules=rules, roster=p.gateway, tried=tried, off=off)
 
     return next_provider
 
@@ -183,18 +184,25 @@ def _request_of(payment: Payment, attempt_id: str) -> str:
     return attempt.request if attempt else ""
 
 
-def _note_contradiction(p: Payments, payment: Payment, attempt: Attempt, report: CallReport) -> None:
-    """Two final words that differ, and no rule to reconcile them: a person must look."""
+async def _note_last_word(p: Payments, payment: Payment, attempt: Attempt, report: CallReport) -> None:
+    """Two final words that differ, and no rule to reconcile them: a person must look. Or the same again: then nobody must."""
     heard = report.result.outcome
     final = (Outcome.APPROVED, Outcome.DECLINED)
-    if heard in final and attempt.outcome in final and heard is not attempt.outcome and not attempt.released:
-        p.telemetry.error(
-            "payment.contradicting_outcomes",
-            payment_id=payment.id,
-            attempt_id=attempt.id,
-            known=str(attempt.outcome),
-            heard=str(heard),
-        )
+    if heard not in final or attempt.outcome not in final or attempt.released:
+        return
+    where = of_payment(payment.id)
+    if heard is attempt.outcome:
+        await note_agreement(p.store, p.clock, p.ids, where, attempt.id)
+        return
+    p.telemetry.error(
+        "payment.contradicting_outcomes",
+        payment_id=payment.id,
+        attempt_id=attempt.id,
+        known=str(attempt.outcome),
+        heard=str(heard),
+    )
+    found = contradiction_of(payment, attempt, "contradicting_outcomes", str(attempt.outcome), str(heard))
+    await note_contradiction(p.store, p.clock, p.ids, where, found)
 
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -13,8 +13,9 @@ from interlock.core.kernel.idempotency import Request, record_write
 from interlock.core.kernel.providers import CallReport
 from interlock.core.kernel.store import Write
 from interlock.core.ledger.records import encode_journal, journal_write
+from interlock.core.payments.attention import attention_of
 from interlock.core.payments.decisions import Decision
-from interlock.core.payments.events import ABSENT, AnswerNote, Facts, encode_facts
+from interlock.core.payments.events import ABSENT, AnswerNote, Facts, Issuer, encode_facts
 from interlock.core.payments.journals import journal_of
 from interlock.core.payments.model import Attempt, Payment
 from interlock.core.payments.ports import Payments
@@ -64,9 +65,14 @@ async def commit(
 
     Raises WriteConflict if the payment or the idempotency record changed since it was read; see Store.commit for the rest.
     """
+    p.telemetry.about(decision.payment.id)
     now = p.clock.now()
     item_version = before.item_version if before else 0
-    payment = replace(decision.payment, version=(before.payment.version if before else 0) + 1)
+    payment = replace(
+        decision.payment,
+        version=(before.payment.version if before else 0) + 1,
+        attempts=_marked(before.payment.attempts if before else (), decision.payment.attempts, p.release),
+    )
     writes: list[Write] = []
     if claim is not None:
         record = record_write(
@@ -95,6 +101,9 @@ async def commit(
         journal=msgspec.Raw(encode_journal(journal)) if journal else ABSENT,
         answer=note,
         alarms=(*decision.alarms, *(cause.report.alarms if cause.report else ())),
+        attention=attention_of(payment),
+        issuer=_issuer(payment),
+        releases=_releases(payment.attempts),
         learned=_learned(before.payment if before else None, payment),
     )
     event = Event(
@@ -132,6 +141,26 @@ def _members(payment: Payment, subject: str | None) -> dict[str, bytes]:
         return {"refund": encode_view(refund_view(payment, refund)), **members}
     dispute = next(view for view in dispute_views(payment) if view.id == subject)
     return {"dispute": encode_view(dispute), **members}
+
+
+def _marked(before: tuple[Attempt, ...], after: tuple[Attempt, ...], release: str) -> tuple[Attempt, ...]:
+    """The attempts; those that begin with this commit know which release they began under."""
+    if len(after) == len(before) or not release:
+        return after
+    return (*after[: len(before)], *(replace(attempt, release=release) for attempt in after[len(before) :]))
+
+
+def _issuer(payment: Payment) -> Issuer | None:
+    card = payment.card
+    return Issuer(card.country, card.bin) if card is not None and (card.country or card.bin) else None
+
+
+def _releases(attempts: tuple[Attempt, ...]) -> tuple[tuple[int, str], ...]:
+    found: list[tuple[int, str]] = []
+    for place, attempt in enumerate(attempts):
+        if attempt.release != (found[-1][1] if found else ""):
+            found.append((place, attempt.release))
+    return tuple(found)
 
 
 def _learned(before: Payment | None, after: Payment) -> str:

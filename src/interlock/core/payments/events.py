@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -49,6 +50,13 @@ class AnswerNote(msgspec.Struct, frozen=True):
     member: str
 
 
+class Issuer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is known of a card's issuer, for people who look for causes. Merchants are not told."""
+
+    country: str | None = None
+    bin: str | None = None
+
+
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     """What operators see of a commit beside the snapshot."""
 
@@ -67,8 +75,18 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     journal: msgspec.Raw = ABSENT
     answer: AnswerNote | None = None
     alarms: tuple[str, ...] = ()
+    attention: Mapping[str, int] = MappingProxyType({})
+    """What is not settled after this (`Attention`), and how much hangs on it."""
+    issuer: Issuer | None = None
+    releases: tuple[tuple[int, str], ...] = ()
+    """Which release of the platform started the attempts: from which place on (0 is the first attempt), and its name."""
     learned: str = ""
     """`provider:reference` under which the provider now knows the payment, in the commit that learned it."""
+
+
+def release_of(releases: Sequence[tuple[int, str]], place: int) -> str | None:
+    """The release that started the attempt at this place; None if that was not kept."""
+    return next((name for since, name in reversed(releases) if since <= place), "") or None
 
 
 _encoder = msgspec.json.Encoder()

@@ -180,7 +180,8 @@ async def _route(
     rules = await p.rules.of(tenant)
     if rule is not None and rule not in rules:
         raise Invalid(faults=(Fault("/routing/rule", "unknown_rule", "no routing rule of that name"),))
-    choice = choose(Wanted(Action.AUTHORIZE, method, currency, provider, rule), rules=rules, roster=p.gateway)
+    wanted, off = Wanted(Action.AUTHORIZE, method, currency, provider, rule), await p.rules.switched_off()
+    choice = choose(wanted, rules=rules, roster=p.gateway, off=off)
     if choice.provider is None:
         if provider is not None:
             why = choice.passed_over[0].why

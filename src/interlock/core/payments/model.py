@@ -62,6 +62,8 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why this provider was chosen."""
     detail: str = ""
     """Why the outcome is unknown or not sent, for operators."""
+    release: str = ""
+    """Which release of the platform started it."""
 
     @property
     def is_open(self) -> bool:

@@ -73,7 +73,7 @@ def _authorize(payment: Payment, attempt: Attempt, news: News) -> Decision:
         attempts=payment.with_attempt(attempt),
         updated_at=news.now,
         provider_reference=result.provider_reference or payment.provider_reference,
-        card=result.card or payment.card,
+        card=result.card.with_issuer_of(payment.card) if result.card else payment.card,
         next_action=None,
     )
     match result.outcome:

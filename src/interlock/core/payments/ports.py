@@ -31,3 +31,5 @@ class Payments(NamedTuple):
     ids: Ids
     telemetry: Telemetry
     timing: Timing = Timing()
+    release: str = ""
+    """Name of the release that runs: attempts started now are marked with it."""

@@ -17,15 +17,19 @@ from interlock.core.kernel.providers import Action, CallReport, Outcome, Result
 from interlock.core.kernel.store import Item
 from interlock.core.payments.calls import perform, record_result
 from interlock.core.payments.commits import Cause, Held, commit, note
+from interlock.core.payments.contradictions import contradiction_of, note_contradiction, of_payment
 from interlock.core.payments.decisions import expire
+from interlock.core.payments.handlers import load_payment
 from interlock.core.payments.model import FINAL_OUTCOMES, Attempt, Payment, decode_payment
 from interlock.core.payments.news import retry_time
 from interlock.core.payments.operations import lookup_of
 from interlock.core.payments.ports import Payments
-from interlock.core.payments.records import DUE_INDEX, DUE_SHARDS, due_until, next_due
+from interlock.core.payments.records import DUE_INDEX, DUE_SHARDS, due_until, next_due, payment_key
 from interlock.core.payments.reversals import is_given_back
 from interlock.core.payments.states import State
 
+MISMATCHES = frozenset({"amount_mismatch", "reference_mismatch"})
+"""Alarms of a lookup that says of something else than was asked about."""
 RESENDS_MAX = 5
 KEY_LIFETIME_MARGIN: Millis = 5 * MINUTE
 """A resend must be over well before the provider forgets the key."""
@@ -35,6 +39,20 @@ class Swept(NamedTuple):
     payment_id: str
     finished: bool
     """Nothing is due any more, or it is due later."""
+
+
+class Looked(NamedTuple):
+    payment: Payment
+    """As it stands now."""
+    asked: int
+    """Attempts that a provider was asked about."""
+    unsaid: tuple[str, ...]
+    """For each attempt of which nothing could be learned: why."""
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether money may still have moved without our knowing."""
+        return any(attempt.outcome in (None, Outcome.UNKNOWN) for attempt in self.payment.attempts)
 
 
 async def due_payments(p: Payments, *, limit: int = 100) -> list[Item]:
@@ -81,6 +99,43 @@ async def sweep_payment(p: Payments, item: Item) -> Swept:
     return Swept(payment.id, True)
 
 
+async def look_now(p: Payments, tenant: str, payment_id: str) -> Looked:
+    """Ask about everything that is open, whether its time has come or not. Raises NotFound.
+
+    Left alone is only a request that may still be on its way. Safe beside the sweeper and whoever else looks: each look begins
+    with a lease, and who lost theirs writes nothing. Without news the next look stays when it was.
+    """
+    open_ids = [
+        attempt.id
+        for attempt in (await load_payment(p, tenant, payment_id)).payment.attempts
+        if attempt.deadline is not None
+    ]
+    asked, unsaid = 0, []
+    for attempt_id in open_ids:
+        held, now = await load_payment(p, tenant, payment_id), p.clock.now()
+        attempt = held.payment.attempt(attempt_id)
+        if attempt is None or attempt.deadline is None:
+            continue
+        if attempt.outcome is None and now < _last_sent(attempt, p):
+            unsaid.append("it was sent a moment ago, and the answer may be on its way")
+            continue
+        try:
+            leased = await _lease(p, held, attempt, now)
+            asked += 1
+            report = await _look_into(p, leased, attempt.id, before=attempt if now < attempt.deadline else None)
+        except WriteConflict:
+            unsaid.append("somebody else is looking into it")
+            continue
+        if report.result.outcome is Outcome.UNKNOWN:
+            unsaid.append(f"{attempt.provider} did not say ({report.result.detail or 'no answer'})")
+        elif report.result.outcome is Outcome.NOT_SENT:
+            unsaid.append(f"{attempt.provider} does not know it")
+    stored = await p.store.get(payment_key(tenant, payment_id)) if not open_ids else None
+    if stored is not None:
+        await sweep_payment(p, stored)  # an authorisation that has expired
+    return Looked((await load_payment(p, tenant, payment_id)).payment, asked, tuple(unsaid))
+
+
 def _first_due(payment: Payment, now: Millis) -> Attempt | None:
     due = [attempt for attempt in payment.attempts if attempt.deadline is not None and attempt.deadline <= now]
     return min(due, key=lambda attempt: attempt.deadline or 0, default=None)
@@ -88,11 +143,13 @@ def _first_due(payment: Payment, now: Millis) -> Attempt | None:
 
 async def _lease(p: Payments, held: Held, attempt: Attempt, now: Millis) -> Held:
     """Keep others away for a while. Raises WriteConflict if another worker was faster."""
-    leased = replace(attempt, deadline=now + p.timing.lease_ms, lookups=attempt.lookups + 1)
+    until = max(now + p.timing.lease_ms, attempt.deadline or 0)  # never sooner: a payer may have until then to act
+    leased = replace(attempt, deadline=until, lookups=attempt.lookups + 1)
     return await note(p, held, leased)
 
 
-async def _look_into(p: Payments, held: Held, attempt_id: str) -> None:
+async def _look_into(p: Payments, held: Held, attempt_id: str, *, before: Attempt | None = None) -> CallReport:
+    """`before`: the attempt as it stood, when its time has not come."""
     attempt = held.payment.attempt(attempt_id)
     assert attempt is not None
     asked_at = p.clock.now()
@@ -104,11 +161,12 @@ async def _look_into(p: Payments, held: Held, attempt_id: str) -> None:
     elif heard is Outcome.NOT_SENT:
         await _not_found(p, held, attempt, report, asked_at)
     elif heard is attempt.outcome or (heard is Outcome.UNKNOWN and attempt.outcome is not None):
-        await _no_news(p, held, attempt, report)
+        await _no_news(p, held, attempt, report, before)
     else:
         held, _, call = await record_result(p, held, attempt.id, report, Cause("lookup", None, report, attempt.id))
         if call is not None:
             await perform(p, held, call, None)
+    return report
 
 
 async def _ask_again(p: Payments, held: Held, attempt: Attempt, report: CallReport) -> None:
@@ -129,8 +187,17 @@ async def _ask_again(p: Payments, held: Held, attempt: Attempt, report: CallRepo
         await note(p, held, replace(known, deadline=None))
 
 
-async def _no_news(p: Payments, held: Held, attempt: Attempt, report: CallReport) -> None:
+async def _no_news(p: Payments, held: Held, attempt: Attempt, report: CallReport, before: Attempt | None) -> None:
     """Nothing new: look again later, or end a wait for a payer who does not come."""
+    for what in set(report.alarms) & MISMATCHES:
+        amount = report.result.amount
+        said = "another reference" if amount is None else f"{amount.amount} {amount.currency}"
+        known = f"{attempt.amount} {held.payment.currency}"
+        found = contradiction_of(held.payment, attempt, what, known, said)
+        await note_contradiction(p.store, p.clock, p.ids, of_payment(held.payment.id), found)
+    if before is not None:
+        await note(p, held, before)
+        return
     now, heard = p.clock.now(), report.result.outcome
     if report.result.detail == "breaker_open":
         # We did not ask at all: that was no look, and makes no pause grow.

@@ -12,7 +12,7 @@ from interlock.core.kernel.providers import Exchange
 from interlock.core.payments.events import EVENT_TYPES, decode_facts
 from interlock.core.payments.model import Payment
 from interlock.core.payments.records import next_due
-from interlock.core.payments.states import STATUS, State
+from interlock.core.payments.states import REFUNDABLE, STATUS, TRANSITIONS, State, Trigger
 
 
 class TimelineEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -42,6 +42,8 @@ class Timeline(msgspec.Struct, frozen=True):
     """The present state in words."""
     next_at: str | None
     """When the platform looks at it next by itself."""
+    may: list[str]
+    """What may be asked for now: confirm, capture, cancel, refund."""
     entries: list[TimelineEntry]
 
 
@@ -75,8 +77,21 @@ def timeline(payment: Payment, events: list[Event]) -> Timeline:
         state=payment.state,
         why=WHY[payment.state],
         next_at=rfc3339(due) if due is not None else None,
+        may=possible(payment),
         entries=entries,
     )
+
+
+def possible(payment: Payment) -> list[str]:
+    """Commands that the payment's state and what is left of its money allow now, from the table of states."""
+    state = payment.state
+    allowed = {
+        "confirm": (state, Trigger.CONFIRM) in TRANSITIONS or (state, Trigger.METHOD_GIVEN) in TRANSITIONS,
+        "capture": (state, Trigger.CAPTURE) in TRANSITIONS and payment.capturable > 0,
+        "cancel": (state, Trigger.CANCEL) in TRANSITIONS or (state, Trigger.ABANDON) in TRANSITIONS,
+        "refund": state in REFUNDABLE and payment.refundable > 0,
+    }
+    return [name for name, yes in allowed.items() if yes and not payment.has_unknown]
 
 
 def _entries(event: Event) -> list[TimelineEntry]:

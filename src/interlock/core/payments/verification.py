@@ -36,7 +36,7 @@ def payment_check(store: Store) -> CheckPayment:
 
 
 def _finding(event: Event, detail: str) -> Finding:
-    return Finding("payment_differs", event.tenant, event.aggregate, detail)
+    return Finding("payment_differs", event.tenant, event.aggregate, detail, event.aggregate)
 
 
 def _against_events(payment: Payment, events: Sequence[Event]) -> list[str]:
@@ -50,8 +50,8 @@ def _against_events(payment: Payment, events: Sequence[Event]) -> list[str]:
     return wrong
 
 
-def against_journals(payment: Payment, totals: PaymentTotals) -> list[str]:
-    """Where a payment's amounts differ from what its journals add up to. They agree after every commit."""
+def booked_amounts(payment: Payment) -> dict[str, int]:
+    """What the payment's journals must add up to, by the names of `PaymentTotals`."""
     late = [attempt for attempt in payment.attempts if attempt.late and _took_money(payment, attempt.id)]
     given_back = {
         attempt.target
@@ -59,7 +59,7 @@ def against_journals(payment: Payment, totals: PaymentTotals) -> list[str]:
         if attempt.reverses and attempt.operation is Action.REFUND and attempt.outcome is Outcome.APPROVED
     }
     open_disputes = [dispute for dispute in payment.disputes if dispute.state is not DisputeState.WON]
-    expected = {
+    return {
         "captured": payment.amount_captured,
         "refunded": payment.amount_refunded,
         "reserved": payment.amount_reserved - payment.amount_refunded,
@@ -67,9 +67,13 @@ def against_journals(payment: Payment, totals: PaymentTotals) -> list[str]:
         "excess": sum(dispute.excess for dispute in open_disputes),
         "late": sum(attempt.amount for attempt in late if attempt.id not in given_back),
     }
+
+
+def against_journals(payment: Payment, totals: PaymentTotals) -> list[str]:
+    """Where a payment's amounts differ from what its journals add up to. They agree after every commit."""
     wrong = [
         f"{name} {amount} and its journals say {getattr(totals, name)}"
-        for name, amount in expected.items()
+        for name, amount in booked_amounts(payment).items()
         if amount != getattr(totals, name)
     ]
     if totals.currency not in ("", payment.currency):

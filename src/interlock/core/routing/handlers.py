@@ -1,4 +1,6 @@
-"""A tenant's routing rules: kept in the store, read through a cache that is a few seconds old at most."""
+"""A tenant's routing rules, and the providers a person switched off: kept in the store, read through a cache
+that is a few seconds old at most.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from types import MappingProxyType
 
 import msgspec
 
-from interlock.core.kernel.clock import Clock
-from interlock.core.kernel.errors import Fault, Invalid
+from interlock.core.kernel.clock import Clock, Millis
+from interlock.core.kernel.errors import Conflict, Fault, Invalid, NotFound
 from interlock.core.kernel.events import Event
 from interlock.core.kernel.store import ABSENT, Key, Put, Store, Write
 from interlock.core.routing.model import Roster, Rule
@@ -18,6 +20,14 @@ TENANTS_CACHED_MAX = 10_000
 RULES_MAX = 10
 
 
+class SwitchedOff(msgspec.Struct, frozen=True):
+    """Since when a provider is off, by whom, and why."""
+
+    by: str
+    at: Millis
+    why: str
+
+
 class Rules:
     """The rules of every tenant. A tenant without any follows the order of the settings."""
 
@@ -25,6 +35,7 @@ class Rules:
         self._store = store
         self._clock = clock
         self._cache: dict[str, tuple[float, Mapping[str, Rule]]] = {}
+        self._off: tuple[float, Mapping[str, SwitchedOff]] | None = None
 
     async def of(self, tenant: str) -> Mapping[str, Rule]:
         """By name. May be `CACHED_S` old."""
@@ -38,6 +49,42 @@ class Rules:
             self._cache.clear()
         self._cache[tenant] = (now, rules)
         return rules
+
+    async def switched_off(self) -> Mapping[str, SwitchedOff]:
+        """Providers that get no new payments of any tenant. May be `CACHED_S` old."""
+        now = self._clock.monotonic()
+        if self._off is None or now - self._off[0] >= CACHED_S:
+            item = await self._store.get(_OFF)
+            self._off = (now, MappingProxyType(_off_decoder.decode(item.value) if item else {}))
+        return self._off[1]
+
+    async def switch(
+        self,
+        provider: str,
+        off: SwitchedOff | None,
+        roster: Roster,
+        *,
+        also: Sequence[Write] = (),
+        events: Sequence[Event] = (),
+    ) -> None:
+        """Switch a provider off, or with None on again, in one commit with `also` and `events`.
+
+        What is under way there goes on: captures, refunds and lookups of its payments are nobody else's business. Raises
+        NotFound for a provider that is not configured, Conflict for the last one that is on, WriteConflict.
+        """
+        if provider not in roster.names():
+            raise NotFound("no such provider")
+        item = await self._store.get(_OFF)
+        known = dict(_off_decoder.decode(item.value)) if item else {}
+        if off is None:
+            known.pop(provider, None)
+        else:
+            known[provider] = off
+        if not set(roster.names()) - set(known):
+            raise Conflict("this is the last provider that is on: no payment could be made", code="last_provider")
+        write = Put(_OFF, _encoder.encode(known), item.version if item else ABSENT)
+        await self._store.commit([*also, write], events)
+        self._off = None
 
     async def replace(
         self,
@@ -84,5 +131,7 @@ def _key(tenant: str) -> Key:
     return Key(f"{tenant}/routing", "rules")
 
 
+_OFF = Key("~platform/routing", "switched_off")
+_off_decoder = msgspec.json.Decoder(dict[str, SwitchedOff])
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(list[Rule])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -55,11 +55,19 @@ class Roster(Protocol):
         """False while its circuit breaker is open; a half-open breaker with a probe to give away is available."""
 
 
-def choose(wanted: Wanted, *, rules: Mapping[str, Rule], roster: Roster, tried: Sequence[str] = ()) -> Choice:
+def choose(
+    wanted: Wanted,
+    *,
+    rules: Mapping[str, Rule],
+    roster: Roster,
+    tried: Sequence[str] = (),
+    off: Collection[str] = (),
+) -> Choice:
     """The first provider of the rule that is configured, able, well and not yet tried.
 
     When every able provider's breaker is open, the first of them is named all the same: the engine refuses the call
-    without sending it, which is an answer the merchant can repeat, while no choice at all would be none.
+    without sending it, which is an answer the merchant can repeat, while no choice at all would be none. Providers in `off`
+    were switched off by a person, and are never named.
     """
     if wanted.provider is not None:
         order: Sequence[str] = (wanted.provider,)
@@ -74,7 +82,7 @@ def choose(wanted: Wanted, *, rules: Mapping[str, Rule], roster: Roster, tried: 
     unwell: str | None = None
     configured = roster.names()
     for position, provider in enumerate(order, start=1):
-        why = _refusal(wanted, provider, roster, configured, tried)
+        why = "switched off" if provider in off else _refusal(wanted, provider, roster, configured, tried)
         if why is None:
             return Choice(provider, f"{source}, position {position} of {len(order)}", tuple(passed_over))
         if why == "breaker open" and unwell is None:

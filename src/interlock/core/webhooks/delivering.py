@@ -175,7 +175,9 @@ async def _advance(w: Webhooks, head: Head, postponed: int) -> bool:
         return await _finish(w, head, Trigger.ENDPOINT_GONE, "endpoint_disabled")
     event = await read_event(w, delivery.tenant, delivery.aggregate, delivery.version)
     if event is None or event.id != delivery.event:
-        w.telemetry.error("webhook.event_missing", delivery_id=delivery.id, event_id=delivery.event)
+        w.telemetry.error(
+            "webhook.event_missing", delivery_id=delivery.id, event_id=delivery.event, aggregate=delivery.aggregate
+        )
         return await _finish(w, head, Trigger.EXHAUSTED, "event_missing")
     place = {"tenant": delivery.tenant, "endpoint": delivery.endpoint}
     secrets = [await w.safe.take_out(stored, **place) for stored in held.endpoint.current_secrets(now)]
@@ -212,7 +214,12 @@ async def _attempt(
     now = w.clock.now()
     headers = signed_headers(secrets, message_id=event.id, at=now, body=body)
     with w.telemetry.span(
-        "webhook.attempt", parent=event.trace, event_id=event.id, endpoint_id=delivery.endpoint
+        "webhook.attempt",
+        parent=event.trace,
+        event_id=event.id,
+        endpoint_id=delivery.endpoint,
+        delivery_id=delivery.id,
+        aggregate=event.aggregate,
     ) as span:
         headers["user-agent"] = "Interlock-Webhooks/1"
         result = await w.sender.send(held.endpoint.url, headers, body, timeout_s=w.timeout_s)
@@ -250,15 +257,19 @@ async def _record(w: Webhooks, held: HeldEndpoint, leased: Head, result: SendRes
         if await _version(w, before) == leased.item_version:
             raise  # a conflict in passing, and nobody has taken over: the message must come again
         # Our lease had ended and another worker has taken over: it sends again, and records what it hears.
-        w.telemetry.warning("webhook_delivery.result_late", delivery_id=delivery.id, endpoint_id=delivery.endpoint)
+        _warn(w, "webhook_delivery.result_late", delivery)
         return True
     await _note_health(w, held, delivery, result, now)
     if pause_s is not None:
         await _send_later(w, turn_of(delivery), pause_s)
         return False
     if state is DeliveryState.DEAD:
-        w.telemetry.warning("webhook_delivery.died", delivery_id=delivery.id, endpoint_id=delivery.endpoint)
+        _warn(w, "webhook_delivery.died", delivery)
     return True
+
+
+def _warn(w: Webhooks, event: str, delivery: Delivery) -> None:
+    w.telemetry.warning(event, delivery_id=delivery.id, endpoint_id=delivery.endpoint, aggregate=delivery.aggregate)
 
 
 async def _version(w: Webhooks, delivery: Delivery) -> int:

@@ -33,7 +33,7 @@ from interlock.core.webhooks.records import (
     endpoints_partition,
 )
 from interlock.core.webhooks.signing import new_secret
-from interlock.core.webhooks.states import Trigger, after
+from interlock.core.webhooks.states import STATUS, DeliveryStatus, Trigger, after
 from interlock.core.webhooks.targets import url_faults
 from interlock.core.webhooks.views import endpoint_data
 
@@ -170,21 +170,8 @@ async def retry_delivery(w: Webhooks, delivery_id: str, request: Request) -> Del
     """
     for _ in range(CONFLICTS_MAX):
         found = await find_delivery(w, request.tenant, delivery_id)
-        item = await w.store.get(delivery_key(found.tenant, found.endpoint, found.aggregate, found.version))
-        if item is None:
-            raise NotFound("no such webhook delivery")
-        delivery = decode_delivery(item)
+        delivery, version = await load_delivery(w, found)
         await _require_enabled(w, delivery)
-        asked = replace(
-            delivery,
-            state=after(delivery.state, Trigger.REQUESTED),
-            due_at=w.clock.now(),
-            by_hand=delivery.by_hand or not delivery.is_open,
-            tries=delivery.tries if delivery.is_open else 0,
-            created_at=delivery.created_at,
-            finished_at=None,
-            reason="",
-        )
         record, recorded = audit_event(
             w.ids,
             w.clock.now(),
@@ -193,18 +180,69 @@ async def retry_delivery(w: Webhooks, delivery_id: str, request: Request) -> Del
             target=delivery_id,
             tenant=request.tenant,
         )
-        # Should this end between the commit and the message that brings the delivery up, this one does.
-        await w.queue.send(QUEUE, encode_turn(turn_of(asked)), delay_s=RETRY_AT_THE_LATEST_S)
-        try:
-            await w.store.commit([delivery_write(asked, item.version), record], [recorded])
-        except WriteConflict:
-            continue
-        await w.queue.send(QUEUE, encode_turn(turn_of(asked)))
-        w.telemetry.info(
-            "webhook_delivery.retry_requested", delivery_id=asked.id, endpoint_id=asked.endpoint, tenant=asked.tenant
-        )
-        return asked
+        asked = await _ask(w, delivery, version, writes=(record,), events=(recorded,))
+        if asked is not None:
+            w.telemetry.info(
+                "webhook_delivery.retry_requested",
+                delivery_id=asked.id,
+                endpoint_id=asked.endpoint,
+                aggregate=asked.aggregate,
+                tenant=asked.tenant,
+            )
+            return asked
     raise _busy()
+
+
+async def replay_delivery(w: Webhooks, found: Delivery, *, replay: str, status: DeliveryStatus | None) -> bool:
+    """As `retry_delivery`, asked for by a replay, whose id is kept with it. False: this replay has asked for it before.
+
+    It is in the audit trail as the replay, and not one by one. Raises NotFound, and Conflict also when it no longer has the
+    status it was chosen by.
+    """
+    for _ in range(CONFLICTS_MAX):
+        delivery, version = await load_delivery(w, found)
+        if delivery.asked_by == replay:
+            if delivery.is_open:
+                # Whoever asked may have died before the message that brings it up.
+                await w.queue.send(QUEUE, encode_turn(turn_of(delivery)))
+            return False
+        if status is not None and STATUS[delivery.state] != status:
+            raise Conflict(f"it is {STATUS[delivery.state]} by now", code="delivery_changed")
+        await _require_enabled(w, delivery)
+        if await _ask(w, replace(delivery, asked_by=replay), version) is not None:
+            return True
+    raise _busy()
+
+
+async def load_delivery(w: Webhooks, found: Delivery) -> tuple[Delivery, int]:
+    """As it is now, with the version its next write expects. Raises NotFound."""
+    item = await w.store.get(delivery_key(found.tenant, found.endpoint, found.aggregate, found.version))
+    if item is None:
+        raise NotFound("no such webhook delivery")
+    return decode_delivery(item), item.version
+
+
+async def _ask(
+    w: Webhooks, delivery: Delivery, version: int, *, writes: Sequence[Write] = (), events: Sequence[Event] = ()
+) -> Delivery | None:
+    """One more attempt, now. None: it has changed meanwhile. Raises Conflict when it is being sent."""
+    asked = replace(
+        delivery,
+        state=after(delivery.state, Trigger.REQUESTED),
+        due_at=w.clock.now(),
+        by_hand=delivery.by_hand or not delivery.is_open,
+        tries=delivery.tries if delivery.is_open else 0,
+        finished_at=None,
+        reason="",
+    )
+    # Should this end between the commit and the message that brings the delivery up, this one does.
+    await w.queue.send(QUEUE, encode_turn(turn_of(asked)), delay_s=RETRY_AT_THE_LATEST_S)
+    try:
+        await w.store.commit([delivery_write(asked, version), *writes], events)
+    except WriteConflict:
+        return None
+    await w.queue.send(QUEUE, encode_turn(turn_of(asked)))
+    return asked
 
 
 async def _require_enabled(w: Webhooks, delivery: Delivery) -> None:

@@ -90,6 +90,8 @@ class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
     """Attempts of the present schedule."""
     by_hand: bool = False
     """The present schedule is a single attempt that somebody asked for."""
+    asked_by: str = ""
+    """Id of the replay that last asked for an attempt."""
     attempts: tuple[Attempt, ...] = ()
     attempts_total: int = 0
     delivered_at: Millis | None = None

@@ -11,23 +11,33 @@ import typer
 from rich.table import Table
 
 from interlock.bootstrap import Platform
+from interlock.core.desk.risk.looking import prove
 from interlock.core.ledger.export import Format, decimal, export
 from interlock.core.ledger.handlers import read_balances
 from interlock.core.ledger.verification import Report, verify
 from interlock.core.payments.verification import payment_check
 from interlock.entrypoints.cli.options import Data, Json, fail, out
 from interlock.entrypoints.cli.stored import with_stored
+from interlock.entrypoints.effects import watch_of
 from interlock.entrypoints.local import TENANT
 
 ledger = typer.Typer(no_args_is_help=True, help="The double-entry ledger.")
 
 
 @ledger.command("verify")
-def verify_ledger(data: Data = None, as_json: Json = False) -> None:
+def verify_ledger(
+    record: Annotated[
+        bool, typer.Option("--record", help="Have the desk show what is found, and end what is found no more.")
+    ] = False,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
     """Replay every event, and hold journals, balances and payments against each other. Status 1 for any difference."""
 
     async def work(platform: Platform) -> Report:
         storage = platform.storage
+        if record:
+            return await prove(watch_of(storage), storage.histories)
         return await verify(storage.store, storage.histories, check_payment=payment_check(storage.store))
 
     report = with_stored(data, work)

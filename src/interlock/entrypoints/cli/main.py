@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from interlock.entrypoints.cli import clients, ledger, operations, payments, release, up, workflows
+from interlock.entrypoints.cli import clients, desk, ledger, operations, payments, release, up, workflows
 from interlock.entrypoints.cli.demo import demo
 
 app = typer.Typer(
@@ -14,7 +14,17 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-for command in (up.up, up.api, up.worker, demo, up.token, payments.pay, payments.explain, operations.doctor):
+for command in (
+    up.up,
+    up.api,
+    up.worker,
+    demo,
+    up.token,
+    payments.pay,
+    payments.explain,
+    desk.reproduce,
+    operations.doctor,
+):
     app.command()(command)
 for name, group in {
     "payments": payments.payments,
@@ -25,6 +35,10 @@ for name, group in {
     "workflows": workflows.workflows,
     "release": release.release,
     "dr": release.recovery,
+    "desk": desk.desk,
+    "slo": desk.slo,
+    "audit": desk.audit,
+    "operators": desk.operators,
     "clients": clients.clients,
     "keys": clients.keys,
     "secrets": clients.secrets,

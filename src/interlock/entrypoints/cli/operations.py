@@ -14,7 +14,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from interlock.bootstrap import DATABASE_FILE, QUEUES, SECRETS_FILE, Platform
+from interlock.bootstrap import DATABASE_FILE, QUEUES, SECRETS_FILE, Platform, queue_names
 from interlock.core.access.audit import audit_event
 from interlock.core.kernel import ids
 from interlock.core.kernel.clock import rfc3339
@@ -93,7 +93,7 @@ def list_queues(
     async def work(platform: Platform) -> list[dict[str, Any]]:
         if name is None:
             return [
-                {"queue": spec.name, **(await platform.storage.queue.depth(spec.name))._asdict()} for spec in QUEUES
+                {"queue": one, **(await platform.storage.queue.depth(one))._asdict()} for one in queue_names(platform)
             ]
         dead = await platform.storage.queue.dead_letters(name, limit=limit)
         return [
@@ -135,7 +135,6 @@ def redrive(
         chosen = list(letters or ())
         if not chosen:
             chosen = [letter.id for letter in await storage.queue.dead_letters(name, limit=1000)]
-        count = await storage.queue.redrive(name, chosen)
         write, event = audit_event(
             storage.ids,
             storage.clock.now(),
@@ -143,10 +142,11 @@ def redrive(
             action="queue.redriven",
             target=name,
             tenant=PLATFORM,
-            detail={"count": str(count)},
+            detail={"count": len(chosen)},
         )
+        # Before it is done, so that nothing is done without a record.
         await storage.store.commit([write], [event])
-        return count
+        return await storage.queue.redrive(name, chosen)
 
     out.print(f"{_known_queue(name, lambda: with_stored(data, work))} redriven")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,20 +12,22 @@ import typer
 from rich.table import Table
 
 from interlock.bootstrap import Platform
+from interlock.core.desk.explain.model import Explained, LineView, SpanView
 from interlock.core.kernel.clock import rfc3339
 from interlock.core.kernel.currencies import EXPONENTS
 from interlock.core.kernel.feed import START
+from interlock.core.kernel.telemetry import Field
 from interlock.core.ledger.export import decimal
 from interlock.core.payments.events import EVENT_TYPES as PAYMENT_EVENTS
 from interlock.core.payments.events import decode_facts
 from interlock.core.payments.handlers import load_payment
 from interlock.core.payments.projection import PAYMENTS
-from interlock.core.payments.timeline import Timeline
+from interlock.core.payments.timeline import TimelineEntry
 from interlock.core.payments.views import PaymentStatus, encode_view, payment_view
 from interlock.entrypoints.cli.client import ApiClient, ApiError
 from interlock.entrypoints.cli.options import Data, Json, fail, out, running
 from interlock.entrypoints.cli.stored import with_stored
-from interlock.entrypoints.explain import explain_payment
+from interlock.entrypoints.explain import explain_with_observations
 from interlock.entrypoints.local import TENANT
 
 payments = typer.Typer(no_args_is_help=True, help="Look at payments.")
@@ -109,11 +112,17 @@ def list_(
     out.print(table)
 
 
-def explain(payment_id: str, tenant: Tenant = TENANT, data: Data = None, as_json: Json = False) -> None:
+def explain(
+    payment_id: str,
+    tenant: Tenant = TENANT,
+    lines: Annotated[bool, typer.Option("--lines", help="Log lines and spans, too.")] = False,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
     """Everything that happened to a payment, in order, and what happens next."""
 
-    async def work(platform: Platform) -> Timeline:
-        return await explain_payment(platform, tenant, payment_id)
+    async def work(platform: Platform) -> Explained:
+        return await explain_with_observations(platform, tenant, payment_id)
 
     story = with_stored(data, work)
     if as_json:
@@ -124,19 +133,49 @@ def explain(payment_id: str, tenant: Tenant = TENANT, data: Data = None, as_json
     if story.next_at:
         out.print(f"Looked at next: {story.next_at}", markup=False)
     out.print()
-    for entry in story.entries:
-        out.print(f"{entry.at}  {entry.kind:<9} {entry.event or ''}", markup=False)
-        out.print(f"    {entry.title}", markup=False)
-        for label, value in (("by", entry.cause), ("route", entry.route), ("detail", entry.detail)):
-            if value:
-                out.print(f"    {label}: {value}", markup=False)
-        for alarm in entry.alarms:
-            out.print(f"    alarm: {alarm}", markup=False)
-        if entry.journal is not None:
-            currency = entry.journal["currency"]
-            for account, amount in entry.journal["postings"]:
-                side = "debit " if amount > 0 else "credit"
-                out.print(f"    {side} {account:<40} {_money(abs(amount), currency):>16}", markup=False)
+    told = [(entry.at, _entry_text(entry)) for entry in story.entries]
+    if lines:
+        told += [(line.at, _line_text(line)) for line in story.observations.lines]
+        told += [(span.at, _span_text(span)) for span in story.observations.spans]
+    for _, text in sorted(told, key=lambda one: one[0]):
+        out.print(text, markup=False)
+    if lines and story.observations.note:
+        out.print(story.observations.note, markup=False)
+    if lines and story.observations.more:
+        out.print("There are later log lines or spans than these.", markup=False)
+
+
+def _entry_text(entry: TimelineEntry) -> str:
+    text = [f"{entry.at}  {entry.kind:<9} {entry.event or ''}", f"    {entry.title}"]
+    text += [
+        f"    {label}: {value}"
+        for label, value in (("by", entry.cause), ("route", entry.route), ("detail", entry.detail))
+        if value
+    ]
+    text += [f"    alarm: {alarm}" for alarm in entry.alarms]
+    if entry.journal is not None:
+        currency = entry.journal["currency"]
+        for account, amount in entry.journal["postings"]:
+            side = "debit " if amount > 0 else "credit"
+            text.append(f"    {side} {account:<40} {_money(abs(amount), currency):>16}")
+    return "\n".join(text)
+
+
+def _line_text(line: LineView) -> str:
+    return f"{line.at}  {'line':<9} {line.level} {line.event}\n    {_fields_text(line.fields, line.trace)}"
+
+
+def _span_text(span: SpanView) -> str:
+    ended = f", ended with {span.error}" if span.error else ""
+    return (
+        f"{span.at}  {'span':<9} {span.name} took {span.duration_us / 1_000:.2f} ms{ended}\n"
+        f"    {_fields_text(span.attributes, span.trace)}"
+    )
+
+
+def _fields_text(fields: Mapping[str, Field], trace: str) -> str:
+    named = {**fields, "trace": trace} if trace else fields
+    return " ".join(f"{name}={value}" for name, value in named.items())
 
 
 @events.command("tail")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 import typer
 
-from interlock.bootstrap import QUEUES, Platform
+from interlock.bootstrap import Platform, queue_names
 from interlock.core.kernel.errors import InterlockError
 from interlock.core.kernel.feed import START
 from interlock.core.kernel.idempotency import Request, fingerprint, idempotency_key
@@ -61,9 +61,10 @@ def check_release(
             await _tried("the storage commits", _commits(platform), "look at the store's alarms"),
             await _tried("the ledger is sound", _sound(platform), "interlock ledger verify"),
         ]
-        for one in _queues(platform):
-            what = f"no dead letters in {one.name}"
-            checks.append(await _tried(what, _alive(platform, one.name), f"interlock queue list {one.name}"))
+        for one in queue_names(platform):
+            checks.append(
+                await _tried(f"no dead letters in {one}", _alive(platform, one), f"interlock queue list {one}")
+            )
         for name, token in wanted:
             what = f"a payment at {name} is authorised and cancelled"
             checks.append(await _tried(what, _paid(platform, name, token), f"look for payments of {TENANT}"))
@@ -142,11 +143,6 @@ async def _report(platform: Platform) -> Report:
 
 async def _sound(platform: Platform) -> bool:
     return (await _report(platform)).sound
-
-
-def _queues(platform: Platform) -> list[Any]:
-    """Those there are: workflows that run elsewhere need none."""
-    return [one for one in QUEUES if platform.steps_here is not None or one.name != "workflows"]
 
 
 async def _alive(platform: Platform, queue: str) -> bool:

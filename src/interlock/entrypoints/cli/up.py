@@ -32,6 +32,9 @@ def up(
     ready_file: ReadyFile = None,
     settings: SettingsFile = None,
     simulator: Annotated[bool, typer.Option(help="Run the provider simulator, too.")] = True,
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Without the sample day that a new data folder is filled with.")
+    ] = False,
     worker_apart: Annotated[
         bool, typer.Option("--worker-apart", help="Run the worker in a process of its own, for another core.")
     ] = False,
@@ -42,6 +45,13 @@ def up(
     def on_ready(ready: local.Ready) -> None:
         out.print(f"Interlock is up, data in {loaded.data}", markup=False)
         out.print(f"  API        {ready.base_url}   (document: {ready.base_url}/openapi.json, metrics: /metrics)")
+        password = Path(loaded.data) / local.READY_FILE
+        how = (
+            f"sign in as {ready.console_user}, password in {password}"
+            if ready.console_user
+            else "sign in at the issuer"
+        )
+        out.print(f"  console    {ready.console_url}   ({how})", markup=False)
         if ready.simulator_url:
             out.print(f"  simulator  {ready.simulator_url}/books   (providers: {', '.join(ready.providers)})")
         out.print(f"  logs       {Path(loaded.data) / local.LOG_FILE}", markup=False)
@@ -58,7 +68,13 @@ def up(
     apart = local.WorkerApart(WORKER, os.environ) if worker_apart else None
     _run(
         local.run(
-            loaded, roles=roles, worker_apart=apart, simulator=simulator, ready_file=ready_file, on_ready=on_ready
+            loaded,
+            roles=roles,
+            worker_apart=apart,
+            simulator=simulator,
+            sample_day=not empty,
+            ready_file=ready_file,
+            on_ready=on_ready,
         )
     )
 

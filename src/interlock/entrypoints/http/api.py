@@ -12,13 +12,19 @@ from interlock.core.kernel.errors import WriteConflict
 from interlock.core.kernel.store import ABSENT, Key, Put
 from interlock.core.payments.timeline import Timeline
 from interlock.entrypoints.explain import explain_payment
+from interlock.entrypoints.http.alert_routes import alert_routes
 from interlock.entrypoints.http.app import Edge, HttpApp
+from interlock.entrypoints.http.desk_routes import desk_routes
+from interlock.entrypoints.http.graphql_routes import graphql_routes
 from interlock.entrypoints.http.health import Readiness, health_routes
 from interlock.entrypoints.http.ledger_routes import ledger_routes
 from interlock.entrypoints.http.notification_routes import notification_routes
 from interlock.entrypoints.http.oauth import OAuth, oauth_routes
+from interlock.entrypoints.http.objective_routes import objective_routes
 from interlock.entrypoints.http.openapi import openapi_document
 from interlock.entrypoints.http.payment_routes import payment_routes
+from interlock.entrypoints.http.repair_routes import repair_routes
+from interlock.entrypoints.http.replay_routes import replay_routes
 from interlock.entrypoints.http.routing import Route
 from interlock.entrypoints.http.routing_routes import routing_routes
 from interlock.entrypoints.http.webhook_routes import webhook_routes
@@ -66,6 +72,12 @@ def routes(platform: Platform) -> tuple[Route, ...]:
         *routing_routes(platform.payments),
         *webhook_routes(platform.webhooks),
         *notification_routes(platform.notifications),
+        *alert_routes(platform.desk.alerts),
+        *desk_routes(platform),
+        *repair_routes(platform),
+        *replay_routes(platform),
+        *objective_routes(platform),
+        *graphql_routes(platform),
         *oauth_routes(oauth),
     )
     readiness = Readiness(lambda: _probe(platform), storage.clock)
@@ -82,7 +94,7 @@ def routes(platform: Platform) -> tuple[Route, ...]:
 
 def described_routes() -> tuple[Route, ...]:
     """The same routes without a platform behind them, to describe and not to call."""
-    return routes(cast(Platform, _Nothing()))
+    return routes(cast(Platform, Nothing()))
 
 
 async def _probe(platform: Platform) -> None:
@@ -97,7 +109,7 @@ async def _probe(platform: Platform) -> None:
         return  # another node's probe was faster, so the store commits
 
 
-class _Nothing:
+class Nothing:
     """Stands for a platform where none is needed."""
 
     def __getattr__(self, name: str) -> Any:

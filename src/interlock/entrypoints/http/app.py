@@ -92,7 +92,7 @@ class _ReadyRoute:
 class _Exchange:
     """What is learned of one request on its way, for the answer's head."""
 
-    __slots__ = ("headers", "match", "may_be_cached", "more", "request_id", "unread")
+    __slots__ = ("headers", "match", "may_be_cached", "more", "request_id", "trace_id", "unread")
 
     def __init__(self, headers: dict[bytes, bytes], request_id: str) -> None:
         self.headers = headers
@@ -100,6 +100,7 @@ class _Exchange:
         self.more: Headers = []
         """Headers of the answer, whatever it will be."""
         self.match: Match | None = None
+        self.trace_id = ""
         self.unread = True
         self.may_be_cached = False
         """The endpoint said itself how its answer may be kept."""
@@ -172,7 +173,12 @@ class HttpApp:
         if b"interlock-version" in headers:
             check_version(headers)
         parent = traceparent_of(headers)
-        with edge.telemetry.span("http.request", parent=parent, route=match.route.path, method=method) as span:
+        with edge.telemetry.span(
+            "http.request", parent=parent, route=match.route.path, method=method, request_id=exchange.request_id
+        ) as span:
+            exchange.trace_id = span.traceparent[3:35]
+            if match.params and match.route.method != "GET":
+                _name_payment(edge.telemetry, match)
             principal = await self._admit(exchange, service)
             call = Call(
                 method=method,
@@ -214,7 +220,7 @@ class HttpApp:
         return principal
 
     async def _take_body(self, exchange: _Exchange, service: _ReadyRoute, call: Call, receive: Receive) -> None:
-        limit = self._edge.body_bytes_max
+        limit = service.route.body_bytes_max or self._edge.body_bytes_max
         length = content_length_of(exchange.headers)
         raw = b""
         if length != 0:
@@ -257,7 +263,15 @@ class HttpApp:
             route=exchange.match.route.path if exchange.match is not None else "none",
             method=scope["method"],
             error=f"{type(error).__name__} at {place}",
+            trace_id=exchange.trace_id,
         )
+
+
+def _name_payment(telemetry: Telemetry, match: Match) -> None:
+    """Also for a request that will be refused: it is part of the payment's story. Who only looks is not."""
+    asked = match.params.get("id", "")
+    if ids.is_id(asked, ids.PAYMENT):
+        telemetry.about(asked)
 
 
 async def _send(

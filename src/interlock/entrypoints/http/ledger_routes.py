@@ -12,17 +12,17 @@ from msgspec import Meta
 from interlock.core.kernel import ids
 from interlock.core.kernel.clock import Clock, parse_rfc3339
 from interlock.core.kernel.documents import Documents
+from interlock.core.kernel.ids import PaymentId
 from interlock.core.kernel.store import Store
 from interlock.core.ledger.accounts import CHART, Account
 from interlock.core.ledger.handlers import journals_of, list_accounts, read_balances
 from interlock.core.ledger.projection import JOURNALS
 from interlock.core.ledger.views import AccountView, BalancesView, JournalView, account_view
 from interlock.entrypoints.http.pagination import Instant, ListQuery, Page, find_page, page_of
-from interlock.entrypoints.http.routing import Answer, Call, Route, id_pattern
+from interlock.entrypoints.http.routing import Answer, Call, Route
 
 _ACCOUNT_ID = rf"^acc_[{''.join(line.letter for line in CHART.values())}][0-9a-hjkmnp-tv-z]{{25}}\Z"
 
-PaymentId = Annotated[str, Meta(pattern=rf"^{id_pattern(ids.PAYMENT)}\Z")]
 AccountId = Annotated[str, Meta(pattern=_ACCOUNT_ID)]
 
 

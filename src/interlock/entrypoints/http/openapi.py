@@ -34,6 +34,8 @@ TAGS = {
     "refunds": "Give captured money back.",
     "disputes": "Payments that the payer's bank disputes.",
     "ledger": "Balances and the journals behind them.",
+    "alerts": "Alerts of other tools: taken in, grouped, silenced, handled.",
+    "desk": "What the platform's own people see across merchants, and how they repair it.",
     "webhooks": "Where events are delivered, and what became of each delivery.",
     "routing": "Which provider a payment goes to.",
     "notifications": "For providers.",
@@ -134,7 +136,8 @@ class _Schemas:
         kinds: list[Any] = [Problem]
         for route in routes:
             kinds += [route.body, route.query, route.raw_body]
-            kinds += [_described(answer).schema for answer in route.answers.values()]
+            for answer in map(_described, route.answers.values()):
+                kinds += [answer.schema, answer.or_schema]
         wanted = [kind for kind in kinds if kind is not None]
         try:
             schemas, components = msgspec.json.schema_components(wanted, ref_template="#/components/schemas/{name}")
@@ -259,6 +262,8 @@ def _response(route: Route, status: int, answer: Described, schemas: _Schemas, l
     response: Json = {"description": answer.description or HTTPStatus(status).phrase, "headers": headers}
     if answer.schema is not None:
         content: Json = {"schema": schemas.of(answer.schema)}
+        if answer.or_schema is not None:
+            content["schema"] = {"anyOf": [content["schema"], schemas.of(answer.or_schema)]}
         if answer.example is not None:
             content["example"] = answer.example
         response["content"] = {answer.media_type.partition(";")[0]: content}

@@ -11,6 +11,7 @@ from interlock.core.kernel import ids
 from interlock.core.kernel.documents import Documents
 from interlock.core.kernel.errors import NotFound
 from interlock.core.kernel.idempotency import Request
+from interlock.core.kernel.ids import id_pattern
 from interlock.core.payments.commands import (
     CancelPayment,
     CapturePayment,
@@ -43,7 +44,7 @@ from interlock.core.payments.views import (
     refund_view,
 )
 from interlock.entrypoints.http.pagination import Instant, ListQuery, Page, find_page
-from interlock.entrypoints.http.routing import Answer, Call, Described, Endpoint, Link, Route, id_pattern
+from interlock.entrypoints.http.routing import Answer, Call, Described, Endpoint, Link, Route
 
 Explain = Callable[[str, str], Awaitable[Timeline]]
 """Tenant and payment id -> the payment's timeline. Raises NotFound."""

@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from interlock.core.desk.queries.model import QueryStopped
 from interlock.core.kernel.errors import (
     Conflict,
     Forbidden,
@@ -56,6 +57,7 @@ STATUSES: Mapping[type[InterlockError], Row] = MappingProxyType(
         PayloadTooLarge: Row(413, "Body too large", "Nothing happened. Send less."),
         UnsupportedMediaType: Row(415, "Unsupported media type", "Nothing happened. Send application/json in UTF-8."),
         IdempotencyKeyReused: Row(422, "Idempotency key reused", "Nothing happened. Use a new key for a new request."),
+        QueryStopped: Row(422, "Query stopped", "Nothing was changed. Ask for less: a shorter time, fewer rows."),
         RateLimited: Row(429, "Too many requests", "Nothing happened. Wait for Retry-After."),
         Unavailable: Row(503, "Unavailable", "Nothing happened. Wait for Retry-After and repeat with the same key."),
         StoreUnavailable: Row(

@@ -23,12 +23,6 @@ CLIENT_BASIC = "client_basic"
 """Security scheme: client id and secret by HTTP Basic."""
 PROBLEM = "application/problem+json"
 ANY_ID = "[A-Za-z0-9_-]{1,64}"
-_ID_TAIL = "[0-9a-hjkmnp-tv-z]{26}"
-
-
-def id_pattern(prefix: str) -> str:
-    """The pattern of ids of one kind, for `Route.path_patterns`: a path with anything else is not found."""
-    return f"{prefix}_{_ID_TAIL}"
 
 
 class Answer(NamedTuple):
@@ -130,6 +124,8 @@ class Described(NamedTuple):
     headers: Mapping[str, str] = {}
     """Header name -> description; always text."""
     example: Any = None
+    or_schema: Any = None
+    """Another body that it may have."""
 
 
 class Link(NamedTuple):
@@ -162,6 +158,8 @@ class Route:
     """Media types taken when there is no `body`; the endpoint finds the bytes in `call.raw`. Empty: any."""
     reads_body: bool = False
     """Read the raw body although there is no `body`."""
+    body_bytes_max: int | None = None
+    """None: as for every other route."""
     raw_body: Any = None
     """With `reads_body`: what the body looks like, for the document only."""
     query: Any = None

@@ -79,7 +79,7 @@ def routing_routes(p: Payments) -> tuple[Route, ...]:
         rules = await p.rules.of(call.principal.tenant)
         if wish.rule is not None and wish.rule not in rules:
             raise Invalid(faults=(Fault("/routing/rule", "unknown_rule", "no routing rule of that name"),))
-        choice = choose(wanted, rules=rules, roster=p.gateway)
+        choice = choose(wanted, rules=rules, roster=p.gateway, off=await p.rules.switched_off())
         passed_over = [PassedOver(*refusal) for refusal in choice.passed_over]
         return Answer(200, PreviewView(choice.provider, choice.reason, passed_over))
 

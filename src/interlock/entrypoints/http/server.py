@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import uvicorn
@@ -44,7 +44,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._in_head or len(data) > HEAD_BYTES_MAX:
-            before, self._head_bytes = self._head_bytes, self._head_bytes + len(data)
+            # What of a body came before is no part of a head.
+            before = self._head_bytes if self._in_head else 0
+            self._head_bytes = before + len(data)
             if before > HEAD_BYTES_MAX:
                 # The parser gathers one header's value without bound, so it gets no more of it.
                 self.transport.write(_TOO_LARGE)
@@ -168,13 +170,23 @@ class HttpServer:
     """An ASGI application at an address."""
 
     def __init__(
-        self, app: Any, *, host: str = "127.0.0.1", port: int = 0, reserved: socket.socket | None = None
+        self,
+        app: Any,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        reserved: socket.socket | None = None,
+        proxies: Sequence[str] = (),
     ) -> None:
-        """At a port that `reserve` gave, or else at `port`."""
+        """At a port that `reserve` gave, or else at `port`.
+
+        `proxies`: addresses and networks that are believed where a request comes from (X-Forwarded-For); nobody else is.
+        """
         self._app = app
         self._host = host
         self._port = port
         self._reserved = reserved
+        self._proxies = list(proxies)
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -190,7 +202,8 @@ class HttpServer:
             log_config=None,
             log_level="error",
             access_log=False,
-            proxy_headers=False,
+            proxy_headers=bool(self._proxies),
+            forwarded_allow_ips=self._proxies,
             server_header=False,
             limit_concurrency=CONNECTIONS_MAX,
             backlog=BACKLOG,

@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from interlock.core.kernel import ids
+from interlock.core.kernel.ids import id_pattern
 from interlock.core.webhooks.commands import CreateEndpoint, UpdateEndpoint
 from interlock.core.webhooks.handlers import (
     create_endpoint,
@@ -28,7 +29,7 @@ from interlock.core.webhooks.views import (
     event_view,
 )
 from interlock.entrypoints.http.pagination import ListQuery, Page, page_of
-from interlock.entrypoints.http.routing import Answer, Call, Described, Link, Route, id_pattern
+from interlock.entrypoints.http.routing import Answer, Call, Described, Link, Route
 
 READ, WRITE = "webhooks:read", "webhooks:write"
 ENDPOINT_PATH = {"id": id_pattern(ids.WEBHOOK_ENDPOINT)}

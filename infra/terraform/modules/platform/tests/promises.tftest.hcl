@@ -109,8 +109,8 @@ run "promises" {
   }
 
   assert {
-    condition     = toset([for name, statements in output.statements : name if anytrue([for one in statements : anytrue([for action in one.Action : startswith(action, "kms:")]) && !can(one.Condition.StringEquals["kms:ViaService"])])]) == toset(["deliver_webhook", "http_api"])
-    error_message = "the platform's key is used through the services that keep what it encrypts; the vaults' by who makes endpoints and who signs"
+    condition     = toset([for name, statements in output.statements : name if anytrue([for one in statements : anytrue([for action in one.Action : startswith(action, "kms:")]) && !can(one.Condition.StringEquals["kms:ViaService"])])]) == toset(["deliver_webhook", "http_api", "http_desk"])
+    error_message = "the platform's key is used through the services that keep what it encrypts; the vaults' by who makes endpoints and sources of alerts, and who signs"
   }
 
   assert {
@@ -139,8 +139,18 @@ run "promises" {
   }
 
   assert {
-    condition     = alltrue([for key, one in output.routes : one.is_open == !can(regex(" /v1/(payments|refunds|balances|ledger|disputes|events|webhook|routing)", key))])
-    error_message = "whatever is about payments is behind the authoriser"
+    condition     = alltrue([for key, one in output.routes : one.is_open == !(can(regex(" /v1/(payments|refunds|balances|ledger|disputes|events|webhook|routing|desk|slos|graphql|alert)", key)) && !can(regex(" /v1/alerts/in/", key)))])
+    error_message = "whatever is about payments is behind the authoriser; tools that send alerts have a proof of their own"
+  }
+
+  assert {
+    condition     = { for key, one in output.routes : key => one.is_open if one.function == "http_desk" } == { for one in setproduct(["GET", "HEAD", "POST"], ["/console", "/console/{proxy+}"]) : "${one[0]} ${one[1]}" => true }
+    error_message = "everything under /console is the desk's, which knows people by their cookies"
+  }
+
+  assert {
+    condition     = alltrue([for one in output.statements["http_desk"] : !contains(one.Action, "sqs:ReceiveMessage") || alltrue([for place in one.Resource : endswith(place, "-dead")])])
+    error_message = "the desk takes no message but dead ones"
   }
 
   assert {

@@ -75,7 +75,7 @@ def _start(folder: Path, ready_file: Path, complaints: Path) -> subprocess.Popen
     # The user's settings stay outside: they may name providers that move real money.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     environment[f"{PREFIX}ATTEMPT_DEADLINE_S"] = str(ATTEMPT_DEADLINE_S)
-    command = [sys.executable, "-m", "interlock.entrypoints.cli", "up"]
+    command = [sys.executable, "-m", "interlock.entrypoints.cli", "up", "--empty"]
     command += ["--data", str(folder), "--port", "0", "--ready-file", str(ready_file)]
     with complaints.open("wb") as stderr:
         return subprocess.Popen(  # noqa: S603 - our own program

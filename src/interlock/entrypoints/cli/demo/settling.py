@@ -16,6 +16,7 @@ from interlock.core.webhooks.events import DELIVERABLE
 from interlock.entrypoints import worker
 from interlock.entrypoints.cli.demo.hook import Hook
 from interlock.entrypoints.cli.demo.merchant import Merchant
+from interlock.entrypoints.effects import EVENTS_TOPIC
 
 LOOK_EVERY_S = 0.5
 NAMED_MAX = 10
@@ -103,7 +104,7 @@ class Settling:
         if position is None or await storage.feed.read(after=position.value.decode(), limit=1):
             found.append("the relay is behind")
         for group in self._groups:
-            if lag := await storage.bus.lag(worker.EVENTS_TOPIC, group=group):
+            if lag := await storage.bus.lag(EVENTS_TOPIC, group=group):
                 found.append(f"consumers {group} are {lag} events behind")
         return found
 

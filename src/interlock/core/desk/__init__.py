@@ -1,0 +1,1 @@
+"""The operations desk: what people who keep payments running see and do. A folder for each part."""

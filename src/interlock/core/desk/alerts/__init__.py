@@ -1,0 +1,1 @@
+"""Alerts of other tools: received, proved, ruled on, and kept until somebody has dealt with them."""

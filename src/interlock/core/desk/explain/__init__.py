@@ -1,0 +1,1 @@
+"""Finding a payment from whatever is known of it."""

@@ -1,0 +1,1 @@
+"""Which attributes explain a drop in the success rate of payments."""

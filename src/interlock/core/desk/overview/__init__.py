@@ -1,0 +1,1 @@
+"""How payments go now: success, speed and money for each provider and method."""

@@ -1,0 +1,1 @@
+"""The console: the desk as pages, rendered here and kept live."""

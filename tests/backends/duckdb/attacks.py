@@ -1,0 +1,228 @@
+"""Texts that want more than to read.
+
+`{canary}` is a file with a secret in it, `{folder}` its folder, `{out}` a file that is not there.
+"""
+
+FILES = (
+    "SELECT * FROM read_csv('{canary}')",
+    "SELECT * FROM read_csv_auto('{canary}')",
+    "SELECT * FROM read_text('{canary}')",
+    "SELECT * FROM read_blob('{canary}')",
+    "SELECT * FROM read_json('{canary}')",
+    "SELECT * FROM read_ndjson_objects('{canary}')",
+    "SELECT * FROM read_parquet('{folder}/*.parquet')",
+    "SELECT * FROM parquet_metadata('{canary}')",
+    "SELECT * FROM parquet_schema('{canary}')",
+    "SELECT * FROM sniff_csv('{canary}')",
+    "SELECT * FROM glob('{folder}/*')",
+    "SELECT * FROM '{canary}'",
+    'SELECT * FROM "{canary}"',
+    "FROM '{canary}'",
+    "SELECT * FROM '/etc/passwd'",
+    "SELECT * FROM 'file:///etc/passwd'",
+    "SELECT * FROM events, '{canary}'",
+    'SELECT * FROM events JOIN "{canary}" ON true',
+    "SELECT * FROM (SELECT * FROM read_text('{canary}'))",
+    "WITH a AS (SELECT * FROM read_text('{canary}')) SELECT * FROM a",
+    "WITH a AS (WITH b AS (SELECT * FROM read_text('{canary}')) SELECT * FROM b) SELECT * FROM a",
+    "SELECT (SELECT content FROM read_text('{canary}'))",
+    "SELECT 1 WHERE EXISTS (SELECT * FROM read_text('{canary}'))",
+    "SELECT * FROM events WHERE id IN (SELECT content FROM read_text('{canary}'))",
+    "SELECT * FROM events ORDER BY (SELECT content FROM read_text('{canary}'))",
+    "SELECT * FROM events, LATERAL (SELECT * FROM read_text('{canary}'))",
+    "SELECT * FROM events, LATERAL read_text('{canary}')",
+    "SELECT 1 UNION ALL SELECT content FROM read_text('{canary}')",
+    "SELECT '{canary}'.read_text()",
+    "SELECT * FROM query('SELECT * FROM read_text(''{canary}'')')",
+    "SELECT * FROM query_table('{canary}')",
+    "SELECT * FROM json_execute_serialized_sql(json_serialize_sql('SELECT 1'))",
+    "EXPLAIN SELECT * FROM read_text('{canary}')",
+    "EXPLAIN ANALYZE COPY events TO '{out}'",
+    "DESCRIBE SELECT * FROM '{canary}'",
+    "DESCRIBE '{canary}'",
+    "SUMMARIZE '{canary}'",
+    "SUMMARIZE read_text('{canary}')",
+)
+WRITES = (
+    "COPY events TO '{out}'",
+    "COPY (SELECT * FROM events) TO '{out}' (FORMAT parquet)",
+    "COPY events FROM '{canary}'",
+    "EXPORT DATABASE '{folder}/export'",
+    "IMPORT DATABASE '{folder}'",
+    "ATTACH '{out}' AS other",
+    "ATTACH ':memory:' AS other",
+    "DETACH analysis",
+    "USE main",
+    "CREATE TABLE x AS SELECT * FROM events",
+    "CREATE TEMP TABLE x AS SELECT 1",
+    "CREATE VIEW x AS SELECT 1",
+    "CREATE OR REPLACE MACRO events() AS TABLE SELECT * FROM read_text('{canary}')",
+    "CREATE MACRO f(a) AS a + 1",
+    "CREATE FUNCTION f(a) AS a + 1",
+    "CREATE SECRET s (TYPE s3)",
+    "CREATE SEQUENCE s",
+    "CREATE TYPE mood AS ENUM ('a')",
+    "INSERT INTO events SELECT * FROM events",
+    "UPDATE events SET id = 'x'",
+    "DELETE FROM events",
+    "TRUNCATE events",
+    "DROP TABLE events",
+    "ALTER TABLE events ADD COLUMN x INT",
+    "MERGE INTO events USING payments ON true WHEN MATCHED THEN DELETE",
+    "VACUUM",
+    "CHECKPOINT",
+    "ANALYZE",
+    "BEGIN",
+    "COMMIT",
+    "PREPARE p AS SELECT 1",
+    "EXECUTE p",
+    "SELECT * INTO x FROM events",
+    "WITH a AS (DELETE FROM events RETURNING *) SELECT * FROM a",
+    "WITH a AS (INSERT INTO events SELECT * FROM events RETURNING id) SELECT * FROM a",
+    "SELECT * FROM events FOR UPDATE",
+    "SELECT nextval('s')",
+)
+SETTINGS = (
+    "SET enable_external_access = true",
+    "SET GLOBAL memory_limit = '100GB'",
+    "RESET memory_limit",
+    "PRAGMA database_list",
+    "PRAGMA enable_profiling = 'json'",
+    "PRAGMA profiling_output = '{out}'",
+    "CALL pragma_version()",
+    "CALL duckdb_settings()",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "FORCE INSTALL httpfs FROM 'http://127.0.0.1:1'",
+    "UPDATE EXTENSIONS",
+    "SELECT current_setting('temp_directory')",
+    "SELECT getenv('HOME')",
+    "SELECT getvariable('x')",
+    "SET VARIABLE x = (SELECT content FROM read_text('{canary}'))",
+    "SELECT * FROM duckdb_settings()",
+    "SELECT * FROM duckdb_secrets()",
+    "SELECT * FROM pragma_database_list",
+    "SELECT * FROM duckdb_tables",
+    "SELECT * FROM information_schema.tables",
+    "SELECT * FROM pg_catalog.pg_class",
+    "SELECT * FROM sqlite_master",
+    "SELECT * FROM loaded_segments",
+    "SELECT * FROM main.events",
+    "SELECT * FROM system.information_schema.tables",
+    "SELECT 'duckdb_settings'::regclass",
+    "SELECT current_database(), current_user, version()",
+    "SELECT which_secret('s3://x', 's3')",
+    "SHOW TABLES",
+    "SHOW ALL TABLES",
+)
+NETWORK = (
+    "SELECT * FROM 'http://127.0.0.1:1/x.csv'",
+    "SELECT * FROM read_csv('https://example.com/x.csv')",
+    "SELECT * FROM 's3://bucket/x.parquet'",
+    "ATTACH 'https://example.com/x.duckdb'",
+    "SELECT * FROM postgres_scan('host=127.0.0.1', 'public', 'x')",
+    "SELECT * FROM sqlite_scan('{canary}', 'x')",
+    "SELECT http_get('http://127.0.0.1:1')",
+)
+SMUGGLED = (
+    "SELECT 1; SELECT * FROM read_text('{canary}')",
+    "SELECT 1; COPY events TO '{out}'",
+    "SELECT 1 --\n; DELETE FROM events",
+    "SELECT 1 /* ' */; DELETE FROM events /* ' */",
+    "SELECT/**/*/**/FROM/**/read_text/**/('{canary}')",
+    "SELECT * FROM read_text -- (\n ('{canary}')",
+    "SELECT * FROM \"read_text\"('{canary}')",
+    "SELECT * FROM \"READ_TEXT\"('{canary}')",
+    "SELECT * FROM READ_TEXT('{canary}')",
+    "SELECT * FROM main.read_text('{canary}')",
+    "SELECT * FROM system.main.read_text('{canary}')",
+    "SELECT * FROM ｒead_text('{canary}')",
+    "SELECT * FROM \u0435vents",
+    "SELECT * FROM\u00a0read_text('{canary}')",
+    "SELECT * FROM\u200bread_text('{canary}')",
+    "SELECT 1\x00; DELETE FROM events",
+    "SELECT * FROM $$" + "{canary}" + "$$",
+    "SELECT * FROM E'{canary}'",
+    "SELECT * FROM U&'{canary}'",
+    'WITH "{canary}" AS (SELECT 1) SELECT * FROM "{canary}"',
+    "SELECT * FROM (WITH duckdb_settings AS (SELECT 1) SELECT 1), duckdb_settings",
+    "WITH a AS (SELECT * FROM loaded_segments), loaded_segments AS (SELECT 1) SELECT * FROM a",
+    "SELECT * FROM (WITH loaded_segments AS (SELECT 1) SELECT 1), loaded_segments",
+    "SELECT * FROM (SELECT 1) AS loaded_segments, (SELECT * FROM loaded_segments)",
+    "SELECT $1",
+    "SELECT ?",
+    "SELECT * FROM IDENTIFIER('loaded_segments')",
+    "PIVOT events ON type USING count(*)",
+    "SELECT * FROM events AT (VERSION => 1)",
+    "EXPLAIN EXPLAIN SELECT 1",
+    "EXPLAIN SELECT 1; DELETE FROM events",
+    "DESCRIBE SELECT 1; DELETE FROM events",
+    "",
+    ";",
+    "-- nothing",
+    "SELECT",
+    "SELECT * FROM events WHERE id = 'unfinished",
+    "{{{{",
+)
+EXPENSIVE = (
+    "SELECT repeat('x', 2000000000)",
+    "SELECT lpad('x', 2000000000, 'y')",
+    "SELECT list_sum(range(1000000000))",
+    "SELECT * FROM range(1000000000000)",
+    "SELECT * FROM generate_series(1, 1000000000000)",
+    "SELECT * FROM repeat_row(1, num_rows = 1000000000)",
+    "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r",
+    "WITH RECURSIVE r(n) AS (SELECT 1 UNION SELECT n + 1 FROM r WHERE n < 10) SELECT * FROM r",
+    "SELECT sleep(100)",
+    "SELECT random(), uuid()",
+    "SELECT " + "(" * 60 + "1" + ")" * 60,
+    "SELECT " + "+".join(["1"] * 4_000),
+    "SELECT '" + "x" * 20_001 + "'",
+    "SELECT 1 WHERE " + "NOT " * 4_000 + "true",
+)
+"""Refused before anything runs."""
+ATTACKS = (*FILES, *WRITES, *SETTINGS, *NETWORK, *SMUGGLED, *EXPENSIVE)
+
+RAW = (
+    *FILES[:18],
+    "SELECT content FROM read_text('{canary}')",
+    "COPY events TO '{out}'",
+    "COPY events FROM '{canary}'",
+    "EXPORT DATABASE '{folder}/export'",
+    "ATTACH '{out}' AS other",
+    "CREATE TABLE x AS SELECT 1",
+    "INSERT INTO events (id) VALUES ('x')",
+    "DELETE FROM events",
+    "SET enable_external_access = true",
+    "SET memory_limit = '100GB'",
+    "SET temp_directory = '{folder}'",
+    "SET lock_configuration = false",
+    "SET allowed_directories = ['{folder}']",
+    "PRAGMA profiling_output = '{out}'",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "SELECT getenv('HOME')",
+    *NETWORK[:5],
+)
+"""What the database itself refuses, if it ever comes to that."""
+
+
+def filled(text, folder):
+    """The attack against a folder of `laid_out`."""
+    for name, path in (("{canary}", folder / "canary.csv"), ("{out}", folder / "out.csv"), ("{folder}", folder)):
+        text = text.replace(name, str(path))
+    return text
+
+
+CANARY = "canary-4f1c"
+
+
+def laid_out(folder):
+    folder.mkdir()
+    (folder / "canary.csv").write_text(f"secret\n{CANARY}\n")
+    return folder
+
+
+def seen(folder):
+    """Everything in a folder: name -> content."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
