@@ -365,6 +365,12 @@ async def test_history_goes_on_behind_a_version_and_stops_at_its_limit(store: St
     assert await store.history("pay_1", after_version=7) == []
 
 
+async def test_history_shorter_than_its_limit_is_all_of_it_though_it_has_megabytes(store: Store) -> None:
+    for version in range(1, 13):
+        await store.commit([], [event(version, data=b'"%s"' % (b"x" * (VALUE_BYTES_MAX - 1_000)))])
+    assert [kept.version for kept in await store.history("pay_1", limit=13)] == list(range(1, 13))
+
+
 async def test_history_of_an_unknown_aggregate_is_empty(store: Store) -> None:
     await store.commit([], [event(1)])
     assert await store.history("pay_") == []

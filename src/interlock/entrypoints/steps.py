@@ -18,12 +18,13 @@ from interlock.core.desk.risk.ports import Watch
 from interlock.core.kernel.alarms import Alarm, Alarms, Severity
 from interlock.core.kernel.errors import Fault, InterlockError, Invalid, OutcomeUnknown, Rejected, Unavailable
 from interlock.core.kernel.feed import Feed
+from interlock.core.kernel.ids import PaymentId
 from interlock.core.kernel.store import Store
 from interlock.core.kernel.telemetry import Telemetry
 from interlock.core.kernel.workflows import Json, RunStep, Workflows
 from interlock.core.ledger.archive import archive_day
 from interlock.core.payments import bulk_refunds
-from interlock.core.payments.bulk_refunds import ITEMS_MAX, AskForApproval, Closed, Item, PaymentId, Stage
+from interlock.core.payments.bulk_refunds import ITEMS_MAX, AskForApproval, Closed, Item, Stage
 from interlock.core.payments.commands import Amount, Text
 from interlock.core.payments.ports import Payments
 from interlock.core.payments.recovering import Captured, Certainty, capture_in_time, look_into

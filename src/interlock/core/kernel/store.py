@@ -128,8 +128,18 @@ class Store(Protocol):
     async def history(self, aggregate: str, *, after_version: int = 0, limit: int = 1000) -> list[Event]:
         """Events of one aggregate in order of version; strongly consistent; empty for an unknown aggregate.
 
-        `limit` is 1 to 1000.
+        `limit` is 1 to 1000. Fewer than that are all there are.
         """
+
+
+async def whole_history(store: Store, aggregate: str) -> list[Event]:
+    """Every event of one aggregate in order of version. Raises StoreUnavailable."""
+    events = await store.history(aggregate, limit=LIMIT_MAX)
+    page = events
+    while len(page) == LIMIT_MAX:
+        page = await store.history(aggregate, after_version=page[-1].version, limit=LIMIT_MAX)
+        events = [*events, *page]
+    return events
 
 
 class DropsExpired(Protocol):

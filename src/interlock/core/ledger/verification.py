@@ -18,7 +18,7 @@ from typing import NamedTuple
 from interlock.core.kernel.events import Event
 from interlock.core.kernel.feed import START, Feed, FeedRecord
 from interlock.core.kernel.ids import PAYMENT
-from interlock.core.kernel.store import Item, Key, Store
+from interlock.core.kernel.store import Item, Key, Store, whole_history
 from interlock.core.ledger.model import Journal, fault, strays_from_recipe
 from interlock.core.ledger.projection import (
     decode_sums,
@@ -124,7 +124,7 @@ async def verify(store: Store, feed: Feed, *, check_payment: CheckPayment | None
 
 async def journals_of_payment(store: Store, payment: str) -> list[Journal]:
     """The journals of one payment in order, from its events."""
-    raws = [raw_journal_of(event) for event in await _history(store, payment)]
+    raws = [raw_journal_of(event) for event in await whole_history(store, payment)]
     return [decode_journal(raw) for raw in raws if raw is not None]
 
 
@@ -208,7 +208,7 @@ def _journal_in(event: Event, found: _Findings) -> _Carried | None:
 
 
 async def _hold_against_journals(store: Store, first: Event, check: CheckPayment, found: _Findings) -> None:
-    events = await _history(store, first.aggregate)
+    events = await whole_history(store, first.aggregate)
     try:
         raws = [raw_journal_of(event) for event in events]
         totals = payment_totals(decode_journal(raw) for raw in raws if raw is not None)
@@ -216,13 +216,6 @@ async def _hold_against_journals(store: Store, first: Event, check: CheckPayment
         found.add("payment_differs", first.tenant, first.aggregate, str(error), first.aggregate)
         return
     found.take(await check(events, totals))
-
-
-async def _history(store: Store, aggregate: str) -> list[Event]:
-    events: list[Event] = []
-    while page := await store.history(aggregate, after_version=events[-1].version if events else 0):
-        events += page
-    return events
 
 
 async def _read_tenant(store: Store, tenant: str, days: set[str], kept: _Tally, found: _Findings) -> int:

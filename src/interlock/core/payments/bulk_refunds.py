@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from interlock.core.kernel.clock import Millis
 from interlock.core.kernel.errors import Conflict, Forbidden, NotFound, OutcomeUnknown
+from interlock.core.kernel.ids import PaymentId
 from interlock.core.kernel.providers import Outcome
 from interlock.core.kernel.store import ABSENT, Key, Put
 from interlock.core.kernel.workflows import TOKEN_MAX, Json, Workflows
@@ -26,7 +27,6 @@ from interlock.core.payments.recovering import is_uncertain, request_of
 from interlock.core.payments.states import RefundState
 
 ITEMS_MAX = 200
-PaymentId = Annotated[str, Meta(pattern=r"^pay_[0-9a-z]{26}\Z")]
 
 
 class Item(RefundPayment, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from interlock.core.desk.repair.planning import as_seen
 from interlock.core.desk.risk.handlers import at_risk, matching
 from interlock.core.kernel.documents import Documents
 from interlock.core.kernel.errors import Fault, Invalid
+from interlock.core.kernel.ids import PAYMENT, id_pattern
 from interlock.entrypoints.console.desk import Desk
 from interlock.entrypoints.console.pages import Asked
 from interlock.entrypoints.console.risk_pages import filter_of
@@ -21,7 +22,7 @@ PREVIEWED_MAX = 2_000
 UNKNOWN_CHARS_MAX = 60
 LISTED_CHARS_MAX = 100_000
 """As many ids as a repair takes, each with its version and amount."""
-_PREVIEWED = re.compile(r"(pay_[0-9a-z]{26}):(\d{1,9}):(\d{1,15})", re.ASCII)
+_PREVIEWED = re.compile(rf"({id_pattern(PAYMENT)}):(\d{{1,9}}):(\d{{1,15}})", re.ASCII)
 
 
 class Chosen(NamedTuple):

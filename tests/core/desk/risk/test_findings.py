@@ -251,6 +251,69 @@ async def test_explained_drift_is_over_with_its_reason_on_record_until_the_provi
     assert await listed(world) == {(Kind.DRIFT, payment, "ten_1", 1700, "EUR")}
 
 
+async def test_drift_that_was_ended_by_an_answer_does_not_come_back_with_money_that_moves_later():
+    world = DeskWorld(operations={"lookup": {"wrong_amount": 1}})
+    world.mail_held = True
+    payment = (await world.pay(1500, token="tok_wrong_amount")).json["id"]
+    await world.look()
+    assert len(await world.risks()) == 1
+    world.faults()
+    world.mail_held = False
+    await world.settle()
+    await world.look()
+    assert await world.risks() == []
+    seen = len(await world.every_event())
+    await world.act(payment, "refunds", {"amount": 300})
+    await world.settle()
+    await follow(world.watch, (await world.every_event())[seen:])
+    assert await world.risks() == []
+
+
+# -- what it reads -----------------------------------------------------------------------------------------------------
+
+
+class CountedStore:
+    def __init__(self, store):
+        self._store = store
+        self.histories = []
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    async def history(self, aggregate, **given):
+        self.histories.append(aggregate)
+        return await self._store.history(aggregate, **given)
+
+
+async def test_payment_whose_events_came_together_is_looked_at_without_reading_them_once_more():
+    world = DeskWorld()
+    payment = await world.sale(800)
+    await world.settle()
+    events = [event for event in await world.every_event() if event.aggregate == payment]
+    store = CountedStore(world.store)
+    await lose_journal(world, payment)
+    await follow(world.watch._replace(store=store), [*reversed(events), events[0]])
+    assert store.histories == []
+    (risk,) = await world.risks()
+    assert (risk.kind, risk.payment, risk.amount) == (Kind.NOT_POSTED, payment, 800)
+
+
+@pytest.mark.parametrize("told", [slice(None, 2), slice(1, 2), slice(2, None)], ids=["went on", "both", "began before"])
+async def test_payment_that_went_on_meanwhile_or_began_before_is_read_whole(told):
+    world = DeskWorld()
+    payment = await world.sale(800)
+    await world.settle()
+    await world.act(payment, "refunds", {"amount": 300})
+    await world.settle()
+    await lose_journal(world, payment, place=1)
+    events = [event for event in await world.every_event() if event.aggregate == payment]
+    store = CountedStore(world.store)
+    await follow(world.watch._replace(store=store), events[told])
+    assert store.histories == [payment]
+    (risk,) = await world.risks()
+    assert (risk.kind, risk.payment, risk.amount) == (Kind.NOT_POSTED, payment, 300)
+
+
 # -- all of it ---------------------------------------------------------------------------------------------------------
 
 

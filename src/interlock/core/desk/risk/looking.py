@@ -1,12 +1,14 @@
 """Findings kept up: events say which payments to look at, a look says what is so now.
 
 An event is only a reason to look, so one that comes twice, late or out of order ends in the same findings. What is read for a
-payment is its own history; a batch in which no money moved and nothing is open reads nothing but the open findings.
+payment is its own history, unless the batch has all of it; a batch in which no money moved and nothing is open reads nothing but
+the open findings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -29,7 +31,7 @@ from interlock.core.kernel import ids
 from interlock.core.kernel.errors import Unavailable
 from interlock.core.kernel.events import Event
 from interlock.core.kernel.feed import Feed
-from interlock.core.kernel.store import Store
+from interlock.core.kernel.store import Store, whole_history
 from interlock.core.ledger.verification import Report, verify
 from interlock.core.payments.contradictions import PREFIX, of_payment
 from interlock.core.payments.verification import payment_check
@@ -49,16 +51,18 @@ async def follow(w: Watch, events: Sequence[Event]) -> None:
 
     Raises WriteConflict when somebody else looked at the same time: look again.
     """
-    opened = await open_findings(w.store)
-    known = {one.subject for one in opened}
-    since: dict[str, int] = {}
+    told: dict[str, list[Event]] = {}
     for event in events:
         subject = _subject(event)
-        if subject is not None and (subject in known or _is_reason(event)):
-            version = event.version if subject == event.aggregate else HISTORY_MAX
-            since[subject] = min(version, since.get(subject, version))
-    for subject, version in since.items():
-        await look_at(w, subject, since_version=0 if subject in known or len(opened) >= OPEN_MAX else version)
+        if subject is not None:
+            told.setdefault(subject, []).append(event)
+    opened = await open_findings(w.store)
+    known = {one.subject for one in opened}
+    for subject, its in told.items():
+        if subject in known or (len(opened) >= OPEN_MAX and any(map(_is_reason, its))):
+            await look_at(w, subject)
+        elif any(map(_is_reason, its)):
+            await _look_first(w, subject, its)
 
 
 def _subject(event: Event) -> str | None:
@@ -74,18 +78,16 @@ def _is_reason(event: Event) -> bool:
     return moves and event.version <= HISTORY_MAX
 
 
-async def look_at(w: Watch, subject: str, *, since_version: int = 0, proof: Sequence[Difference] = ()) -> None:
+async def look_at(w: Watch, subject: str, *, proof: Sequence[Difference] = ()) -> None:
     """Look at one payment, or at what a provider says of a stranger, and open and end findings.
 
     `proof` is what a proof found that is read wider than one payment. Raises WriteConflict, Unavailable: look again.
     """
-    events, books = await _read(w.store, subject, since_version) if ids.is_id(subject, ids.PAYMENT) else ([], None)
-    said = await w.store.history(of_payment(subject))
+    events, books = await _read(w.store, subject) if ids.is_id(subject, ids.PAYMENT) else ([], None)
     held = {(one.finding.kind, one.finding.about): one for one in await open_of(w.store, subject)}
     if books is not None:
         await _keep_books(w, events[0], books, held.get((Kind.NOT_POSTED, BOOKS)), proof)
-    payment = books.payment if books is not None else None
-    standing = {f"{one.about}/{one.what}": one for one in standing_drift((*events, *said), payment)}
+    standing = await _standing(w.store, subject, events, books)
     for about, drift in standing.items():
         finding = _drift_finding(subject, about, drift, events[0].tenant if events else "")
         await _keep_drift(w, finding, held.get((Kind.DRIFT, about)))
@@ -94,10 +96,40 @@ async def look_at(w: Watch, subject: str, *, since_version: int = 0, proof: Sequ
             await end(w, one)
 
 
-async def _read(store: Store, payment: str, since_version: int) -> tuple[list[Event], Books | None]:
-    """A payment's events, and its books as they stand with the last of them. No events: no books."""
+async def _look_first(w: Watch, subject: str, told: Sequence[Event]) -> None:
+    """Look at what nothing is open of, and open what is found.
+
+    Of the journals those are looked for that came with these events. A provider's word against ours is one of these events, or
+    was followed before and is over: without one, and with nothing in the payment's own events, there is no drift to look for.
+    """
+    own = {event.version: event for event in told if event.aggregate == subject}
+    since = min((version for version, event in own.items() if _is_reason(event)), default=HISTORY_MAX)
+    is_payment = ids.is_id(subject, ids.PAYMENT)
+    events, books = await _read(w.store, subject, since_version=since, told=own) if is_payment else ([], None)
+    if books is not None:
+        await _keep_books(w, events[0], books, None, ())
+    if any(event.aggregate != subject for event in told) or any(map(speaks_of_drift, events)):
+        for about, drift in (await _standing(w.store, subject, events, books)).items():
+            await _keep_drift(w, _drift_finding(subject, about, drift, events[0].tenant if events else ""), None)
+
+
+async def _standing(store: Store, subject: str, events: Sequence[Event], books: Books | None) -> dict[str, Drift]:
+    said = await store.history(of_payment(subject))
+    payment = books.payment if books is not None else None
+    return {f"{one.about}/{one.what}": one for one in standing_drift((*events, *said), payment)}
+
+
+async def _read(
+    store: Store, payment: str, *, since_version: int = 0, told: Mapping[int, Event] = MappingProxyType({})
+) -> tuple[list[Event], Books | None]:
+    """A payment's events, and its books as they stand with the last of them. No events: no books.
+
+    `told` are events of it by version; if they are all there are, none is read.
+    """
+    events = [told[version] for version in sorted(told)]
+    if not events or events[-1].version != len(events):  # one is missing
+        events = await whole_history(store, payment)
     for _ in range(READS_MAX):
-        events = await _history(store, payment)
         if not events:
             return [], None
         if len(events) > HISTORY_MAX and since_version:
@@ -105,14 +137,8 @@ async def _read(store: Store, payment: str, since_version: int) -> tuple[list[Ev
         books = await look_at_books(store, events, since_version=since_version)
         if books is not None:
             return events, books
+        events = await whole_history(store, payment)
     raise Unavailable("the payment changes too fast to be looked at", retry_after_s=1)
-
-
-async def _history(store: Store, payment: str) -> list[Event]:
-    events: list[Event] = []
-    while page := await store.history(payment, after_version=events[-1].version if events else 0):
-        events += page
-    return events
 
 
 async def prove(w: Watch, histories: Feed) -> Report:
@@ -133,7 +159,7 @@ async def prove(w: Watch, histories: Feed) -> Report:
         return report  # what was not named may be there
     gone = {one.subject for one in standing if one.kind is Kind.NOT_POSTED} - found.keys()
     for subject in sorted(gone):
-        _, books = await _read(w.store, subject, 0)
+        _, books = await _read(w.store, subject)
         if books is not None and books.differences:
             continue  # it went wrong, or was found out, after the proof had passed it
         for held in await open_of(w.store, subject):
