@@ -65,4 +65,4 @@ def instant_of(id: str) -> Millis:
 def is_id(text: str, prefix: str) -> bool:
     """Whether `text` could be an id of that kind; says nothing of whether it exists."""
     head, _, tail = text.partition("_")
-    return head == prefix and len(tail) == ID_LENGTH and all(c in _ALPHABET for c in tail)
+    return head == prefix and len(tail) == ID_LENGTH and not tail.strip(_ALPHABET)  # nothing but the alphabet
