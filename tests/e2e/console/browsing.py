@@ -126,13 +126,19 @@ class Tab:
         self.page.goto(f"{self.desk.console_url}{path}", wait_until="load")
 
     def text(self) -> str:
+        self._whole()
         return self.page.inner_text("main")
+
+    def _whole(self) -> None:
+        """A click ends when the next page begins to come."""
+        self.page.wait_for_load_state("load")
 
     def confirm_all(self) -> None:
         self.page.on("dialog", lambda dialog: dialog.accept())
 
     def violations(self) -> list[str]:
         """What axe finds: rule, and where."""
+        self._whole()
         self.page.evaluate(require("axe").read_text())
         found = self.page.evaluate(
             "axe.run(document, {runOnly: ['wcag2a','wcag2aa','wcag21a','wcag21aa','wcag22aa','best-practice']})"
@@ -142,6 +148,7 @@ class Tab:
 
     def picture(self, name: str) -> None:
         if PICTURES and name in KEPT:
+            self._whole()
             Path(PICTURES).mkdir(parents=True, exist_ok=True)
             for tries_left in reversed(range(PICTURE_TRIES)):
                 try:

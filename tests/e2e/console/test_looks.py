@@ -97,10 +97,10 @@ def test_page_that_is_told_not_to_stream_shows_what_happened_after_its_next_look
     with served(tmp_path, streams=False) as place:
         tab, asked = opened(place, browser)
         tab.page.wait_for_load_state("networkidle")
-        tab.page.clock.fast_forward(LOOK_MS)
-        tab.page.wait_for_load_state("networkidle")
-        assert [one for one in asked if one.startswith("/parts/")] == [], "nothing has happened"
+        with tab.page.expect_response("**/live/marks"):
+            tab.page.clock.fast_forward(LOOK_MS)
         place.count_an_attempt()
+        assert [one for one in asked if one.startswith("/parts/")] == [], "nothing had happened"
         with tab.page.expect_response("**/parts/overview*"):
             tab.page.clock.fast_forward(LOOK_MS)
         assert "/live" not in asked

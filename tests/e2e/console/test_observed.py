@@ -34,14 +34,15 @@ def tab_at(place: Desk, browser: Browser, width: str = "wide", scheme: str = "li
 
 
 def go_to_observed(tab: Tab, payment: str) -> None:
-    """A moment after the payment: its row and its lines are written beside it."""
+    """A moment after the payment: its row and its lines are written beside it, by a consumer each."""
     tab.refused_is_wrong = False
     for _ in range(80):
-        tab.go(f"/payments/{payment}")
-        if tab.page.locator(SHOW).count():
+        tab.go(f"/payments/{payment}?show=observations")
+        if tab.page.locator(".entry.line", has_text="payment.succeeded").count():
             break
         tab.page.wait_for_timeout(100)
     tab.refused_is_wrong = True
+    tab.go(f"/payments/{payment}")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
