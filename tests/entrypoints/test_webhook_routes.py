@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
 import pytest
 from standardwebhooks.webhooks import Webhook
 
@@ -18,6 +17,7 @@ from interlock.core.webhooks.ports import SendResult
 from interlock.entrypoints.http.app import Edge, HttpApp
 from interlock.entrypoints.http.webhook_routes import webhook_routes
 from tests.core.webhooks.world import URL, World
+from tests.dispatching import Response, dispatched
 
 TOKENS = {
     "Bearer writer": Principal("cli_1", "ten_1", frozenset({"webhooks:read", "webhooks:write"}), "tok", 0),
@@ -26,15 +26,6 @@ TOKENS = {
     "Bearer other": Principal("cli_4", "ten_2", frozenset({"webhooks:read", "webhooks:write"}), "tok", 0),
 }
 PATHS = "/v1/webhook_endpoints"
-
-
-class Response(NamedTuple):
-    status: int
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return msgspec.json.decode(self.body)
 
 
 class Client:
@@ -48,32 +39,7 @@ class Client:
         self._app = HttpApp(webhook_routes(world.w), edge)
 
     async def __call__(self, method: str, target: str, body: Any = None, *, token: str = "writer") -> Response:
-        path, _, query = target.partition("?")
-        raw = b"" if body is None else msgspec.json.encode(body)
-        headers = [(b"authorization", f"Bearer {token}".encode()), (b"content-length", str(len(raw)).encode())]
-        if body is not None:
-            headers.append((b"content-type", b"application/json"))
-        sent: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": raw, "more_body": False}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "headers": headers,
-            "http_version": "1.1",
-            "scheme": "http",
-            "client": ("127.0.0.1", 1),
-        }
-        await self._app(scope, receive, send)
-        return Response(sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:]))
+        return await dispatched(self._app, method, target, body, token=token)
 
 
 @pytest.fixture

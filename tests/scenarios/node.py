@@ -40,6 +40,7 @@ from interlock.providers.engine import ProviderConfig, ProviderEngine
 from interlock.providers.reader import NotificationReader
 from interlock.providers.simulator import SimulatorProvider
 from tests.clocks import ManualClock
+from tests.dispatching import dispatched
 from tests.providers.simulator.harness import API_KEY, SIGNING
 from tests.providers.simulator.in_process import InProcessTransport
 
@@ -246,23 +247,10 @@ class Node:
         self, method: str, target: str, body: Any = None, *, headers: dict[str, str], token: str = "ten_1"
     ) -> Answer:
         """One HTTP request through the real dispatcher. A bytes body goes as it is."""
-        path, _, query = target.partition("?")
-        raw = body if isinstance(body, bytes) else b"" if body is None else msgspec.json.encode(body)
-        pairs = [(b"authorization", f"Bearer {token}".encode()), (b"content-length", str(len(raw)).encode())]
-        pairs += [(b"content-type", b"application/json")] if raw else []
-        pairs += [(name.lower().encode(), one.encode()) for name, value in headers.items() for one in value.split("\n")]
-        sent: list[Any] = []
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": raw, "more_body": False}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": pairs}
-        await self.app({**scope, "raw_path": path.encode(), "http_version": "1.1"}, receive, send)
-        told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-        return Answer(sent[0]["status"], told, b"".join(message.get("body", b"") for message in sent[1:]))
+        more = [(name.lower().encode(), one.encode()) for name, value in headers.items() for one in value.split("\n")]
+        answered = await dispatched(self.app, method, target, body, token=token, more=more)
+        told = {name.decode(): value.decode() for name, value in answered.headers.items()}
+        return Answer(answered.status, told, answered.body)
 
 
 class SkewedClock:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from interlock.core.kernel.secrets import Secret
+from interlock.core.kernel.secrets import Secret, reveal_secret, wrap_secret
 
 CANARY = "canary-Zx81Qw-do-not-print"
 SECRET = Secret(CANARY)
@@ -106,3 +106,18 @@ def test_equal_values_are_equal_secrets() -> None:
     assert Secret("a") != Secret("b")
     assert Secret("a") != "a"
     assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
+
+
+def test_record_that_keeps_secrets_is_written_and_read_by_whoever_asks_for_it_and_keeps_nothing_else() -> None:
+    class Kept(msgspec.Struct):
+        key: Secret
+
+    encoder = msgspec.json.Encoder(enc_hook=reveal_secret)
+    decoder = msgspec.json.Decoder(Kept, dec_hook=wrap_secret)
+    written = encoder.encode(Kept(SECRET))
+    assert CANARY.encode() in written
+    assert decoder.decode(written) == Kept(SECRET)
+    with pytest.raises(NotImplementedError):
+        encoder.encode({"at": 1j})
+    with pytest.raises(NotImplementedError):
+        msgspec.json.Decoder(complex, dec_hook=wrap_secret).decode(b'"1j"')

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
 import pytest
 
 from interlock.core.access.model import Principal
@@ -16,6 +15,7 @@ from interlock.entrypoints.http.alert_routes import alert_routes
 from interlock.entrypoints.http.app import Edge, HttpApp
 from interlock.entrypoints.http.openapi import openapi_document
 from tests.core.desk.alerts.world import TOPIC, World
+from tests.dispatching import Response, dispatched
 
 CAPTURED = [
     json.loads(line)
@@ -27,16 +27,6 @@ TOKENS = {
     "Bearer payer": Principal("cli_3", "ten_1", frozenset({"payments:read", "payments:write"}), "tok", 0),
 }
 SILENCE = {"id": "quiet", "action": {"type": "silence", "until": "2100-01-01T00:00:00Z"}}
-
-
-class Response(NamedTuple):
-    status: int
-    body: bytes
-    headers: dict[bytes, bytes]
-
-    @property
-    def json(self) -> Any:
-        return msgspec.json.decode(self.body)
 
 
 class Client:
@@ -52,33 +42,7 @@ class Client:
     async def __call__(
         self, method: str, target: str, body: Any = None, *, token: str = "writer", kind: str = "application/json"
     ) -> Response:
-        path, _, query = target.partition("?")
-        raw = body if isinstance(body, bytes) else b"" if body is None else msgspec.json.encode(body)
-        headers = [(b"authorization", f"Bearer {token}".encode()), (b"content-length", str(len(raw)).encode())]
-        if body is not None:
-            headers.append((b"content-type", kind.encode()))
-        sent: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": raw, "more_body": False}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "headers": headers,
-            "http_version": "1.1",
-            "scheme": "http",
-            "client": ("127.0.0.1", 1),
-        }
-        await self._app(scope, receive, send)
-        body_sent = b"".join(message.get("body", b"") for message in sent[1:])
-        return Response(sent[0]["status"], body_sent, dict(sent[0]["headers"]))
+        return await dispatched(self._app, method, target, body, token=token, kind=kind)
 
     async def source(self, id: str, format: str, proof: str = "bearer") -> str:
         """Make a source; its token."""

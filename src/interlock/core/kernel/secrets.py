@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Secret:
@@ -40,6 +40,20 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(("Secret", self._value))
+
+
+def reveal_secret(value: Any) -> str:
+    """For an encoder of records that keep secrets (`enc_hook`). Anything else: NotImplementedError, as msgspec asks."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    raise NotImplementedError(f"{type(value).__name__} is not kept in a record")
+
+
+def wrap_secret(kind: type, value: Any) -> Secret:
+    """For a decoder of such records (`dec_hook`). Anything else: NotImplementedError, as msgspec asks."""
+    if kind is Secret:
+        return Secret(value)
+    raise NotImplementedError(f"{kind.__name__} is not kept in a record")
 
 
 class Secrets(Protocol):

@@ -5,11 +5,9 @@ What `_reveal` and `_wrap` turn into stored bytes and back is a secret as `seali
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-from interlock.core.kernel.secrets import Secret
+from interlock.core.kernel.secrets import reveal_secret, wrap_secret
 from interlock.core.kernel.store import Item, Key, Put
 from interlock.core.webhooks.model import KEPT, Delivery, Endpoint, Turn
 from interlock.core.webhooks.states import STATUS, DeliveryState
@@ -79,20 +77,8 @@ def decode_turn(body: bytes) -> Turn:
     return _turn_decoder.decode(body)
 
 
-def _reveal(value: Any) -> Any:
-    if isinstance(value, Secret):
-        return value.reveal()
-    raise NotImplementedError(type(value).__name__)
-
-
-def _wrap(kind: type, value: Any) -> Any:
-    if kind is Secret:
-        return Secret(value)
-    raise NotImplementedError(kind.__name__)
-
-
 _encoder = msgspec.json.Encoder()
-_endpoint_encoder = msgspec.json.Encoder(enc_hook=_reveal)
-_endpoint_decoder = msgspec.json.Decoder(Endpoint, dec_hook=_wrap)
+_endpoint_encoder = msgspec.json.Encoder(enc_hook=reveal_secret)
+_endpoint_decoder = msgspec.json.Decoder(Endpoint, dec_hook=wrap_secret)
 _delivery_decoder = msgspec.json.Decoder(Delivery)
 _turn_decoder = msgspec.json.Decoder(Turn)

@@ -7,7 +7,7 @@ the same time meet at one item; one that it took the place of stands beside it u
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,7 +21,7 @@ from interlock.core.desk.alerts.model import (
 )
 from interlock.core.desk.alerts.rules import AlertRule
 from interlock.core.kernel.clock import Millis, utc_day
-from interlock.core.kernel.secrets import Secret
+from interlock.core.kernel.secrets import reveal_secret, wrap_secret
 from interlock.core.kernel.store import ABSENT, Item, Key, Put
 
 BY_ID = "desk_alerts"
@@ -159,21 +159,9 @@ def decode_received(item: Item) -> Received:
     return _received_decoder.decode(item.value)
 
 
-def _reveal(value: Any) -> Any:
-    if isinstance(value, Secret):
-        return value.reveal()
-    raise NotImplementedError(type(value).__name__)
-
-
-def _wrap(kind: type, value: Any) -> Any:
-    if kind is Secret:
-        return Secret(value)
-    raise NotImplementedError(kind.__name__)
-
-
 _encoder = msgspec.json.Encoder()
-_secret_encoder = msgspec.json.Encoder(enc_hook=_reveal)
-_source_decoder = msgspec.json.Decoder(Source, dec_hook=_wrap)
+_secret_encoder = msgspec.json.Encoder(enc_hook=reveal_secret)
+_source_decoder = msgspec.json.Decoder(Source, dec_hook=wrap_secret)
 _rules_decoder = msgspec.json.Decoder(RuleSet)
 _alert_decoder = msgspec.json.Decoder(Alert)
 _placed_decoder = msgspec.json.Decoder(Placed)
